@@ -1,0 +1,5 @@
+"""`python -m collab` is the command `collab`."""
+
+from collab.cli import main
+
+main()

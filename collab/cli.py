@@ -1,0 +1,27 @@
+"""The command line: `collab serve`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+
+@click.group()
+@click.version_option(package_name="collab")
+def main() -> None:
+    """Real-time collaboration server for Yjs editors and everybody else."""
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
+def serve(host: str, port: int) -> None:
+    """Run the server until it is told to stop (Ctrl-C or SIGTERM)."""
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    arguments = ["-c", "python:collab.server", "--bind", bind, "collab.app:create_app()"]
+    # gunicorn takes this process over, so that signals and the exit code are its own.
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])

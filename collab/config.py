@@ -1,0 +1,79 @@
+"""The settings: one frozen object, read once from `app.config` and the environment.
+
+Every setting is one field of `Settings`; its name on the outside is `COLLAB_` and the field's name in capitals. A
+value in `app.config` goes before one in the environment. What cannot work is a `ConfigError` at start-up that names
+the setting; a `COLLAB_` name that nobody knows is warned of, since it is usually a typing error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from collab.errors import ConfigError
+
+PREFIX = "COLLAB_"
+MIB = 1024 * 1024
+
+log = logging.getLogger(__name__)
+
+
+def _setting(default: float, help_text: str, *, least: float = 0) -> Any:
+    return field(default=default, metadata={"help": help_text, "least": least})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings; sizes in bytes, times in seconds."""
+
+    max_message_size: int = _setting(16 * MIB, "largest WebSocket message taken, in bytes; larger closes 1009", least=1)
+    max_awareness_size: int = _setting(64 * 1024, "largest awareness state of one client, in bytes", least=1)
+    ping_interval: float = _setting(
+        30.0, "seconds between WebSocket pings; two without any sign of life: dead", least=0.01
+    )
+    cleanup_interval: float = _setting(30.0, "seconds between clean-ups of idle, closed and stuck sessions", least=0.01)
+    idle_timeout: float = _setting(300.0, "seconds without a message until a session is closed 4508; 0: never")
+    send_queue: int = _setting(512, "messages that may wait for a slow reader before it is repaired instead", least=1)
+    send_queue_bytes: int = _setting(
+        MIB, "bytes that may wait for a slow reader before it is repaired instead", least=1
+    )
+    slow_timeout: float = _setting(
+        60.0, "seconds in which a slow reader takes nothing at all until it is closed 1013", least=0.01
+    )
+    max_invalid: int = _setting(100, "invalid messages a session may send in a minute until it is closed 1008", least=1)
+    stop_timeout: float = _setting(2.0, "seconds that a stopping server gives its clients to say goodbye", least=0.1)
+
+    @classmethod
+    def load(cls, *sources: Mapping[str, Any]) -> Settings:
+        """Read the settings from mappings with `COLLAB_…` keys; earlier sources go before later ones.
+
+        Raises:
+            ConfigError: a value is not of the setting's type or below its least value.
+        """
+        known = {PREFIX + f.name.upper(): f for f in fields(cls)}
+        values: dict[str, Any] = {}
+        for source in reversed(sources):
+            for key in source:
+                if key in known:
+                    values[known[key].name] = _parse(key, source[key], type(known[key].default), known[key].metadata)
+                elif key.startswith(PREFIX):
+                    close = difflib.get_close_matches(key, known, n=1)
+                    hint = f"; did you mean {close[0]}?" if close else ""
+                    log.warning("Setting %s is not known and has no effect%s", key, hint)
+        return cls(**values)
+
+
+def _parse(key: str, value: Any, kind: type, limits: Mapping[str, Any]) -> float:
+    try:
+        number: float = kind(value)
+        if isinstance(value, float) and number != value:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        noun = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"{key} is {value!r}, which is not {noun}; it is the {limits['help']}") from None
+    if not limits["least"] <= number < float("inf"):
+        raise ConfigError(f"{key} is {value!r}; it is the {limits['help']}, and must be at least {limits['least']:g}")
+    return number

@@ -1,0 +1,270 @@
+"""The hub: which documents are open, which sessions there are, and what happens with time.
+
+Invariants borne here:
+
+* Only the hub's greenlet changes the room map, and it does no I/O: documents are loaded in greenlets beside it, and
+  all first visitors of a document share one load. After each wait the state is looked at again.
+* A room leaves the map only when nobody is in it, looked at in the same breath.
+* Rooms that have something to tell do so once, at the end of the loop pass that brought it.
+* Stopping is: ask, prove, deadline (`stop`).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from gevent import get_hub, sleep
+from gevent.event import AsyncResult, Event
+from gevent.queue import Empty, Queue
+
+from collab.clock import now
+from collab.config import Settings
+from collab.crew import Crew
+from collab.document import Document
+from collab.errors import CollabError, StoreError
+from collab.metrics import Metrics
+from collab.protocol.dialect import Dialect
+from collab.protocol.frames import CloseCode
+from collab.room import Room
+from collab.session import Session
+from collab.stores.base import Store
+from collab.transport import Socket
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 1.0
+"""Seconds between looks at what is due: pings, presence, goodbyes that are not answered."""
+
+
+class _Want:
+    """Somebody waits for a document's room."""
+
+    __slots__ = ("document_id", "room")
+
+    def __init__(self, document_id: str, room: AsyncResult[Room]) -> None:
+        self.document_id = document_id
+        self.room = room
+
+
+class _Loaded:
+    """A load has ended, with a document or an error."""
+
+    __slots__ = ("document_id", "outcome")
+
+    def __init__(self, document_id: str, outcome: Document | StoreError) -> None:
+        self.document_id = document_id
+        self.outcome = outcome
+
+
+class Hub:
+    """All rooms and sessions of one process.
+
+    Args:
+        settings: sizes and times.
+        store: where documents come from.
+        metrics: where to count.
+    """
+
+    def __init__(self, settings: Settings, store: Store, metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.crew = Crew(metrics)
+        self.rooms: dict[str, Room] = {}
+        self.sessions: set[Session] = set()
+        self.stopping = False
+        self._store = store
+        self._loading: dict[str, list[AsyncResult[Room]]] = {}
+        self._inbox: Queue[_Want | _Loaded | Room | None] = Queue()
+        self._pass: list[Room] = []
+        self._tick_at = self._clean_up_at = 0.0
+        self._started = self._over = False
+        self._stopped = Event()
+
+    # ---- sessions
+
+    def start(self) -> None:
+        """Start the hub's greenlet. Idempotent; in the process that serves, since greenlets do not survive a fork."""
+        if not self._started:
+            self._started = True
+            self._clean_up_at = now() + self.settings.cleanup_interval
+            self.crew.spawn("hub", self._run)
+
+    def open(self, fileno: int, dialect: Dialect, document_id: str, user_id: str, user_name: str) -> Session:
+        """Begin a session on a socket past its handshake; the descriptor is duplicated."""
+        self.start()
+        session = Session(self, Socket(fileno), dialect, document_id, user_id, user_name)
+        self.sessions.add(session)
+        self.metrics.count("connections", dialect.name)
+        self.crew.spawn("reader", session.run)
+        return session
+
+    def enter(self, document_id: str) -> Room:
+        """The document's room, opened if need be. Switches greenlets unless it is open already.
+
+        Raises:
+            StoreError: the document cannot be loaded.
+        """
+        while True:
+            room = self.rooms.get(document_id)
+            if room is None:
+                wanted: AsyncResult[Room] = AsyncResult()
+                self._inbox.put(_Want(document_id, wanted))
+                room = wanted.get()
+                assert room is not None
+            # Between the hub's answer and this greenlet's turn the room may have gone again.
+            if not room.closed:
+                return room
+
+    def release(self, room: Room) -> None:
+        """Nobody may be in `room` any more: look whether it can go."""
+        self._inbox.put(room)
+
+    def forget(self, session: Session) -> None:
+        """`session` is over."""
+        self.sessions.discard(session)
+
+    # ---- the end of a loop pass
+
+    def _schedule(self, room: Room) -> None:
+        if not self._pass:
+            get_hub().loop.run_callback(self._end_pass)
+        self._pass.append(room)
+
+    def _end_pass(self) -> None:
+        rooms, self._pass = self._pass, []
+        for room in rooms:
+            try:
+                room.flush()
+            except Exception:
+                # One room's fault must not keep the others from their news.
+                log.exception("Room could not tell its news")
+                self.metrics.count("room_faults")
+
+    # ---- the hub's greenlet
+
+    def _run(self) -> None:
+        self._tick_at = now() + TICK
+        while not self._over:
+            try:
+                self._step()
+            except Exception:
+                # Whatever went wrong with one request or one tick: without this greenlet nothing goes on at all.
+                log.exception("The hub failed at one step and goes on")
+                self.metrics.count("hub_faults")
+
+    def _step(self) -> None:
+        try:
+            request = self._inbox.get(timeout=max(0.0, self._tick_at - now()))
+        except Empty:
+            at = now()
+            self._tick_at = at + TICK
+            self.tick(at)
+            if at >= self._clean_up_at:
+                self._clean_up_at = at + self.settings.cleanup_interval
+                self.clean_up(at)
+            return
+        if isinstance(request, _Want):
+            self._want(request)
+        elif isinstance(request, _Loaded):
+            self._loaded(request)
+        elif request is not None:
+            self._unload(request)
+
+    def _want(self, want: _Want) -> None:
+        room = self.rooms.get(want.document_id)
+        if room is not None:
+            want.room.set(room)
+        elif want.document_id in self._loading:
+            self._loading[want.document_id].append(want.room)
+        else:
+            self._loading[want.document_id] = [want.room]
+            self.crew.spawn("load", self._load, want.document_id)
+
+    def _load(self, document_id: str) -> None:
+        outcome: Document | StoreError = StoreError("the load ended without a result")
+        try:
+            outcome = Document(self._store.load(document_id))
+        except CollabError as error:
+            log.error("A document could not be loaded: %s", error)
+            outcome = StoreError(str(error))
+        finally:
+            self._inbox.put(_Loaded(document_id, outcome))
+
+    def _loaded(self, loaded: _Loaded) -> None:
+        waiting = self._loading.pop(loaded.document_id)
+        if isinstance(loaded.outcome, StoreError):
+            for wanted in waiting:
+                wanted.set_exception(loaded.outcome)
+            return
+        room = Room(
+            loaded.document_id,
+            loaded.outcome,
+            self._schedule,
+            self.release,
+            self.metrics,
+            self.settings.max_awareness_size,
+        )
+        self.rooms[loaded.document_id] = room
+        for wanted in waiting:
+            wanted.set(room)
+
+    def _unload(self, room: Room) -> None:
+        if not len(room) and not room.closed:
+            room.closed = True
+            del self.rooms[room.document_id]
+
+    # ---- time
+
+    def tick(self, at: float) -> None:
+        """What happens every second: pings, presence that expires, connections that do not end by themselves."""
+        for session in list(self.sessions):
+            if at >= session.due:
+                session.tick(at)
+        for room in self.rooms.values():
+            room.presences.tick(at)
+
+    def clean_up(self, at: float) -> None:
+        """What happens every clean-up interval: end who is idle or stuck, let go of rooms where nobody is."""
+        settings = self.settings
+        for session in list(self.sessions):
+            if session.stuck_since(at - settings.slow_timeout):
+                session.close(CloseCode.TRY_AGAIN_LATER, "too slow for too long")
+            elif settings.idle_timeout and at - session.active >= settings.idle_timeout:
+                session.close(CloseCode.IDLE, "no activity")
+        for room in list(self.rooms.values()):
+            room.tidy()
+            if not len(room):
+                self.release(room)
+
+    # ---- stopping
+
+    def stop(self) -> None:
+        """End all sessions and greenlets, within `COLLAB_STOP_TIMEOUT` seconds. Idempotent. Switches greenlets.
+
+        First no session is begun any more (`stopping`); then each client is told to come back (1012), not all in
+        one moment, since they do come back at once; then their goodbyes are waited for; whoever has not answered by
+        the deadline is cut off, and what is still at work then is ended and named in the log.
+        """
+        if self.stopping:
+            self._stopped.wait()
+            return
+        self.stopping = True
+        deadline = now() + self.settings.stop_timeout
+        sessions = list(self.sessions)
+        steps = min(len(sessions), 20)
+        for step in range(steps):
+            for session in sessions[step::steps]:
+                session.close(CloseCode.RESTART, "the server is restarting")
+            sleep(self.settings.stop_timeout / 4 / steps)
+        while self.sessions and now() < deadline - 0.2:
+            sleep(0.02)
+        for session in list(self.sessions):
+            session.lost()
+        self._over = True
+        self._inbox.put(None)
+        if not self.crew.join(max(0.0, deadline - now())):
+            log.warning("Ended what did not end by itself: %s", ", ".join(sorted(set(self.crew.names()))))
+            self.crew.kill()
+        log.info("Stopped; counted since the start: %s", self.metrics.snapshot())
+        self._stopped.set()

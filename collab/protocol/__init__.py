@@ -1,0 +1,1 @@
+"""Layer 1: bytes to meaning and back. No gevent, socket, Flask, pycrdt or clock in here."""

@@ -1,0 +1,129 @@
+"""The wire vocabulary, the same for all dialects: what clients can say, and what the server can.
+
+A dialect turns bytes into these and these into bytes; the room and the session know nothing else. `update` is a
+Yjs update (v1), `state_vector` a Yjs state vector, `awareness` an awareness update, all as they are on the wire;
+`text` is JSON exactly as it came.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from collab.errors import ProtocolError
+
+
+class SyncStep1(NamedTuple):
+    """Here is what I have: send what I lack. Both ways."""
+
+    state_vector: bytes
+
+
+class SyncStep2(NamedTuple):
+    """The answer to a SyncStep1. Both ways."""
+
+    update: bytes
+
+
+class Update(NamedTuple):
+    """A change of the document. Both ways."""
+
+    update: bytes
+
+
+class Awareness(NamedTuple):
+    """Presence of one or more awareness clients, as an awareness update. From a client."""
+
+    awareness: bytes
+
+
+class AwarenessJson(NamedTuple):
+    """Presence of a native client that has no Yjs: only the parts that it named, None to clear one. From a client."""
+
+    parts: dict[str, Any]
+
+
+class QueryAwareness(NamedTuple):
+    """Tell me all presence. From a client; `json` switches a native client to JSON presence."""
+
+    json: bool = False
+
+
+class Presence(NamedTuple):
+    """Presence by awareness client id: (clock, state as JSON text, None for gone). To a client."""
+
+    entries: dict[int, tuple[int, str | None]]
+
+
+class SyncStatus(NamedTuple):
+    """y-sweet's 102: returned unchanged once all that came before it is stored. Both ways."""
+
+    payload: bytes
+
+
+class Relay(NamedTuple):
+    """A native client's own JSON message, for the other native clients. Both ways."""
+
+    text: str
+
+
+class Ping(NamedTuple):
+    """A native client's `{"type": "ping"}`. From a client."""
+
+
+class Pong(NamedTuple):
+    """The answer to `Ping`. To a client."""
+
+
+class Ignored(NamedTuple):
+    """Something that the dialect tells us to overlook and count. From a client."""
+
+    what: str
+
+
+class Join(NamedTuple):
+    """A user is in the document now, with the first of its sessions. To a client."""
+
+    user_id: str
+    user_name: str
+
+
+class Leave(NamedTuple):
+    """A user has left the document, with the last of its sessions. To a client."""
+
+    user_id: str
+    user_name: str
+
+
+class InitialState(NamedTuple):
+    """What a newcomer needs to know: its own session, the other users, all presence. To a client."""
+
+    session: dict[str, str]
+    users: list[dict[str, str]]
+    awareness: dict[int, tuple[int, str | None]]
+
+
+class Ack(NamedTuple):
+    """All of this session's updates up to `number` are done with. To a client."""
+
+    number: int
+
+
+class Error(NamedTuple):
+    """The server could not take something. To a client; `update` is the number of the update refused, if it was one."""
+
+    code: str
+    message: str
+    update: int | None = None
+
+    @classmethod
+    def of(cls, error: ProtocolError, update: int | None = None) -> Error:
+        """The message that tells a client of `error`."""
+        return cls(error.code, str(error), update)
+
+
+ClientMessage = (
+    SyncStep1 | SyncStep2 | Update | Awareness | AwarenessJson | QueryAwareness | SyncStatus | Relay | Ping | Ignored
+)
+ServerMessage = (
+    SyncStep1 | SyncStep2 | Update | Presence | SyncStatus | Relay | Pong | Join | Leave | InitialState | Ack | Error
+)

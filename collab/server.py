@@ -1,0 +1,92 @@
+"""gunicorn's settings and hooks: what `collab serve` and this project's `gunicorn.conf.py` run with.
+
+An application with a gunicorn configuration of its own takes over the three hooks: without them gunicorn tells
+nobody that it is stopping, and each stop takes its whole `graceful_timeout`.
+
+This module is imported by gunicorn's master, before gevent has patched anything: it imports nothing that knows gevent.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from collab.config import Settings
+from collab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collab.hub import Hub
+
+worker_class = "gevent"
+# A platform that sets PORT expects the process on all of the machine's addresses.
+bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8080"
+graceful_timeout = 10
+# All servers of one user would share it, and it can start workers, of which there must be one.
+control_socket_disable = True
+LOW_DESCRIPTORS = 4096
+
+
+def on_starting(server: Any) -> None:
+    """Refuse, before anything is bound, what would split documents between processes."""
+    workers = server.cfg.workers
+    if workers > 1:
+        server.log.error(
+            "%d workers are asked for (WEB_CONCURRENCY or --workers), but several processes need a bus between them, "
+            "or the users of one document would not see each other; this version has none: set it to 1.",
+            workers,
+        )
+        sys.exit(1)
+    try:
+        Settings.load(os.environ)
+    except ConfigError as error:
+        server.log.error("%s", error)
+        sys.exit(1)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit < LOW_DESCRIPTORS:
+        server.log.warning("Only %d files may be open, and each session is one: raise it with `ulimit -n`.", limit)
+
+
+def when_ready(server: Any) -> None:
+    """Say where to connect."""
+    # This signal adds a worker.
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    for listener in server.LISTENERS:
+        address = str(listener).partition("://")[2]
+        server.log.info("Connect y-websocket to ws://%s/yjs, others to ws://%s/ws/document/<id>", address, address)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Log where gunicorn does, and let the hub know when it wants the worker to stop."""
+    log = logging.getLogger("collab")
+    log.handlers = worker.log.error_log.handlers
+    log.setLevel(worker.log.error_log.level)
+    hub = _hub(worker)
+    hub.start()
+    hub.crew.spawn("gunicorn watch", _watch, worker, hub)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Keep the worker alive until the hub has stopped."""
+    # A worker that failed to start has no application, and so nothing to stop.
+    if getattr(worker, "wsgi", None) is not None:
+        _hub(worker).stop()
+
+
+def _watch(worker: Any, hub: Hub) -> None:
+    import gevent
+
+    while worker.alive:
+        gevent.sleep(0.05)
+    gevent.spawn(hub.stop)
+
+
+def _hub(worker: Any) -> Hub:
+    app = worker.wsgi
+    while not hasattr(app, "extensions"):
+        app = app.wsgi_app if hasattr(app, "wsgi_app") else app.app
+    hub: Hub = app.extensions["collab"]
+    return hub

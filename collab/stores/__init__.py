@@ -1,0 +1,1 @@
+"""Where documents are kept: `base` is the contract, the others fulfil it."""

@@ -1,0 +1,192 @@
+"""The test kit: a hub in this process, clients on real sockets, and a loop that can be waited for.
+
+    with stage(max_message_size=1024) as hub:
+        alice = hub.native("doc", user="alice")
+        bob = hub.yjs("doc")
+        alice.send(update_frame)
+        settle()
+        assert bob.received() == [...]
+
+Nothing here sleeps: `settle` returns when no greenlet can run and no byte is under way. Time is passed by calling
+`hub.tick(at)` and `hub.clean_up(at)` with any `at`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import gevent
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
+
+from collab.config import Settings
+from collab.hub import Hub
+from collab.metrics import Metrics
+from collab.protocol.dialect import Dialect
+from collab.protocol.frames import BINARY, CLOSE, PING, PONG, TEXT
+from collab.protocol.native import NATIVE
+from collab.protocol.ywebsocket import YWEBSOCKET
+from collab.session import Session
+from collab.stores.base import Store
+from collab.stores.memory import MemoryStore
+
+
+def settle() -> None:
+    """Return when nothing in this process can go on by itself: no greenlet can run, no byte is under way."""
+    for _ in range(3):
+        gevent.idle()
+
+
+def mask_frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    """One client frame, masked, as an independent implementation writes it."""
+    return Frame(Opcode(opcode), payload, fin).serialize(mask=True)
+
+
+class Closed(NamedTuple):
+    """A close frame that was received."""
+
+    code: int
+    reason: str
+
+
+class Client:
+    """The client's end of a connection, past the handshake: raw frames out, messages in.
+
+    Args:
+        sock: connected and non-blocking.
+        session: the server's end, where that is in this process.
+    """
+
+    def __init__(self, sock: socket.socket, session: Session | None = None) -> None:
+        self.sock = sock
+        self.session = session
+        self.ended = False
+        self._reader = StreamReader()
+        self._parser: Generator[None, None, Frame] | None = None  # of the frame that is coming in
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are.
+
+        Raises:
+            BlockingIOError: the server does not read them.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self.sock.send(rest) :]
+            except BlockingIOError:
+                settle()
+                rest = rest[self.sock.send(rest) :]
+
+    def send(self, message: bytes | str | dict[str, Any]) -> None:
+        """Send one message: bytes as binary, text as text, a dict as JSON."""
+        if isinstance(message, dict):
+            message = json.dumps(message)
+        if isinstance(message, str):
+            self.send_raw(mask_frame(TEXT, message.encode()))
+        else:
+            self.send_raw(mask_frame(BINARY, message))
+
+    def close(self) -> None:
+        """Vanish without a word."""
+        self.sock.close()
+
+    def received(self) -> list[Any]:
+        """All that has come since the last call: bytes, JSON values, `Closed`; pings and pongs left out."""
+        return [message for opcode, message in self.frames() if opcode not in (PING, PONG)]
+
+    def frames(self, most: int = 1 << 30) -> list[tuple[int, Any]]:
+        """As `received`, with opcodes, pings and pongs. At most about `most` bytes are read from the socket."""
+        out = []
+        while most > 0 and not self.ended:
+            try:
+                data = self.sock.recv(65536)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                data = b""
+            most -= len(data)
+            self.ended = not data
+            self._reader.feed_data(data)
+        while frame := self._frame():
+            out.append((int(frame.opcode), _meaning(frame)))
+        return out
+
+    def _frame(self) -> Frame | None:
+        self._parser = self._parser or Frame.parse(self._reader.read_exact, mask=False)
+        try:
+            next(self._parser)
+        except StopIteration as done:
+            self._parser = None
+            frame: Frame = done.value
+            return frame
+        return None
+
+
+def _meaning(frame: Frame) -> Any:
+    if frame.opcode == TEXT:
+        return json.loads(bytes(frame.data))
+    if frame.opcode == CLOSE:
+        return Closed(int.from_bytes(frame.data[:2], "big"), bytes(frame.data[2:]).decode())
+    return bytes(frame.data)
+
+
+class Stage(Hub):
+    """A hub whose clients are in the same process."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        super().__init__(settings, store, Metrics())
+        self.clients: list[Client] = []
+
+    def connect(self, dialect: Dialect, document_id: str, user: str = "", name: str = "") -> Client:
+        """Open a session; returns when it has been welcomed."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            session = self.open(
+                ours.fileno(), dialect, document_id, user or f"user-{os.urandom(4).hex()}", name or user
+            )
+        theirs.setblocking(False)
+        client = Client(theirs, session)
+        self.clients.append(client)
+        settle()
+        return client
+
+    def native(self, document_id: str, user: str = "", *, binary: bool = False, json_presence: bool = False) -> Client:
+        """A native client."""
+        return self.connect(NATIVE[binary, json_presence], document_id, user)
+
+    def yjs(self, document_id: str, user: str = "") -> Client:
+        """A y-websocket client."""
+        return self.connect(YWEBSOCKET, document_id, user)
+
+
+@contextmanager
+def stage(store: Store | None = None, **settings: Any) -> Iterator[Stage]:
+    """A hub with these settings; at the end it is stopped, and must have let go of everything.
+
+    Args:
+        store: where documents come from; memory by default.
+        settings: fields of `Settings`.
+
+    Raises:
+        AssertionError: sessions or greenlets are left, or a greenlet has died of an error.
+    """
+    hub = Stage(Settings(**settings), store or MemoryStore())
+    hub.start()
+    try:
+        yield hub
+    finally:
+        for client in hub.clients:
+            client.close()
+        settle()
+        hub.stop()
+        settle()
+    assert not len(hub.crew), f"greenlets are left: {hub.crew.names()}"
+    assert not hub.sessions, f"sessions are left: {hub.sessions}"
+    for fault in ("greenlet_deaths", "hub_faults", "room_faults"):
+        assert not hub.metrics.snapshot()[fault], f"{fault}: see the log"

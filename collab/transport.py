@@ -1,0 +1,96 @@
+"""The socket, once the handshake is done: bytes in, bytes out, and the waiting for both.
+
+The descriptor is a duplicate of the host's (gunicorn, pywsgi, gevent-websocket), so that the host may close its own;
+from then on nothing but this module reads or writes it. `send` never waits and takes what the kernel has room for;
+only `receive` and `wait_writable` switch greenlets. A socket that is gone reads as its end and refuses to send.
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import os
+import socket as constants
+from collections.abc import Callable
+from typing import Any, Final
+
+from gevent import get_hub, getcurrent
+
+CHUNK: Final = 65536
+"""Bytes read at once, and so the most that one session brings into one pass of the loop."""
+
+# One buffer serves all readers: none of them switches greenlets between filling it and copying out what it holds.
+_buffer = memoryview(bytearray(CHUNK))
+
+
+class Socket:
+    """A connected, non-blocking stream socket.
+
+    Args:
+        fileno: descriptor to duplicate.
+    """
+
+    __slots__ = ("_read", "_sock", "_write", "send")
+
+    send: Callable[[bytes | memoryview], int]
+    """Send what fits at once; the number of bytes taken. BlockingIOError when none fit, OSError when it is gone."""
+
+    def __init__(self, fileno: int) -> None:
+        self._sock = _socket.socket(fileno=os.dup(fileno))
+        self._sock.setblocking(False)
+        with contextlib.suppress(OSError):  # a Unix socket has no Nagle to switch off
+            self._sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
+        self.send = self._sock.send
+        self._read: Any = None
+        self._write: Any = None
+
+    def receive(self) -> bytes:
+        """Wait until the peer has sent something; what it sent, empty at its end."""
+        while True:
+            if self._sock.fileno() < 0:
+                return b""
+            if self._read is None:
+                self._read = get_hub().loop.io(self._sock.fileno(), 1)
+            _wait(self._read)
+            try:
+                size = self._sock.recv_into(_buffer)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return b""
+            return _buffer[:size].tobytes()
+
+    def wait_writable(self) -> None:
+        """Wait until the kernel has room again, or the socket is gone."""
+        if self._sock.fileno() < 0:
+            return
+        if self._write is None:
+            self._write = get_hub().loop.io(self._sock.fileno(), 2)
+        _wait(self._write)
+
+    def shut(self) -> None:
+        """End both directions: who waits on the socket sees its end. Idempotent; the descriptor stays open."""
+        with contextlib.suppress(OSError):  # the peer was faster
+            self._sock.shutdown(constants.SHUT_RDWR)
+
+    def half_close(self) -> None:
+        """Tell the peer that nothing more will come, and go on reading. Idempotent."""
+        with contextlib.suppress(OSError):  # the peer was faster
+            self._sock.shutdown(constants.SHUT_WR)
+
+    def close(self) -> None:
+        """Give the descriptor back. Idempotent; nobody may be waiting on the socket any more."""
+        for watcher in (self._read, self._write):
+            if watcher is not None:
+                watcher.close()
+        self._read = self._write = None
+        self._sock.close()
+
+
+def _wait(watcher: Any) -> None:
+    """Sleep until `watcher` fires: gevent's own wait without the object that it makes for each."""
+    watcher.start(getcurrent().switch)
+    try:
+        get_hub().switch()
+    finally:
+        watcher.stop()

@@ -1,0 +1,1 @@
+"""What is served over HTTP: for now, the WebSocket endpoints."""

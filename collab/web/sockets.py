@@ -1,0 +1,151 @@
+"""The WebSocket endpoints: Flask-Sock's handshake, after which the socket is taken over and the request let go.
+
+Under gunicorn the request ends with the handshake, and with it all that an application holds for a request. The other
+hosts close or read the socket when a request ends, so there its greenlet waits until the session is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from typing import Any, Final
+
+from flask import Blueprint, Flask, Response, current_app, g, has_request_context, jsonify, request
+from flask_sock import Sock
+from werkzeug.routing import BaseConverter
+from wsproto.utilities import RemoteProtocolError
+
+from collab.errors import HandshakeRefused
+from collab.hub import Hub
+from collab.session import Session
+from collab.web.handshake import Upgrade, check_upgrade, choose, read_document_id
+
+NATIVE_PATH: Final = "/ws/document/"
+YJS_PATH: Final = "/yjs/"
+OPTIONS: Final = "SOCK_SERVER_OPTIONS"
+
+blueprint = Blueprint("collab", __name__)
+sock = Sock()
+
+
+class DocumentConverter(BaseConverter):
+    """The whole rest of a path: slashes are part of a document's name, and what else is allowed is checked later."""
+
+    regex = r"[\s\S]*"
+    part_isolating = False
+
+
+class NoThread:
+    """Takes the place of simple-websocket's reader thread: from the handshake on, the socket is ours."""
+
+    name = ""
+
+    def __init__(self, target: object) -> None:
+        pass
+
+    def start(self) -> None:
+        """Do nothing."""
+
+
+class SocketOptions(MutableMapping[str, Any]):
+    """The application's own `SOCK_SERVER_OPTIONS`, but ours in requests to our endpoints.
+
+    Flask-Sock reads the options anew in each request, so that the application's other routes keep theirs.
+    """
+
+    def __init__(self, own: MutableMapping[str, Any]) -> None:
+        self._own = own
+
+    def _now(self) -> MutableMapping[str, Any]:
+        upgrade: Upgrade | None = g.get("collab_upgrade") if has_request_context() else None
+        if upgrade is None:
+            return self._own
+        return {"thread_class": NoThread, "subprotocols": [upgrade.subprotocol] if upgrade.subprotocol else []}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._now()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._own[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._own[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+
+def register(app: Flask) -> None:
+    """Give `app` the endpoints."""
+    app.url_map.converters["collab_document"] = DocumentConverter
+    app.config[OPTIONS] = SocketOptions(app.config.get(OPTIONS, {}))
+    app.register_blueprint(blueprint)
+
+
+@blueprint.before_request
+def decide() -> Response | None:
+    """Settle everything about the upgrade before Flask-Sock answers it."""
+    hub: Hub = current_app.extensions["collab"]
+    environ = request.environ
+    check_upgrade(environ)
+    if hub.stopping:
+        raise HandshakeRefused(503, "stopping", "The server is stopping: come back in a moment", {"Retry-After": "1"})
+    if environ.get("wsgi.multiprocess"):
+        text = "Several worker processes would split a document's users: run one (gunicorn --workers 1)"
+        raise HandshakeRefused(503, "no_bus", text, {"Retry-After": "60"})
+    native = request.path.startswith(NATIVE_PATH)
+    document_id = read_document_id(environ["PATH_INFO"], NATIVE_PATH if native else YJS_PATH)
+    offers = environ.pop("HTTP_SEC_WEBSOCKET_PROTOCOL", "")
+    upgrade = g.collab_upgrade = choose(document_id, native, offers, request.args)
+    # What is left is what Flask-Sock answers to. Compressing for each client would undo the frame that all share.
+    environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+    if upgrade.subprotocol:
+        environ["HTTP_SEC_WEBSOCKET_PROTOCOL"] = upgrade.subprotocol
+    done = environ.get("wsgi.websocket")
+    if done is None:
+        return None
+    # gevent-websocket has answered the handshake before the application was asked.
+    _open(hub, done.stream.handler.socket.fileno(), upgrade).wait_over()
+    return Response()
+
+
+def _open(hub: Hub, fileno: int, upgrade: Upgrade) -> Session:
+    return hub.open(fileno, upgrade.dialect, upgrade.document_id, upgrade.user_id, upgrade.user_name)
+
+
+def take_over(ws: Any, document_id: str) -> None:
+    """Flask-Sock's handler: the handshake is done, the session goes on without the request."""
+    if not isinstance(ws.thread, NoThread):
+        raise RuntimeError(f"app.config[{OPTIONS!r}] was replaced after Collab.init_app: set it before")
+    session = _open(current_app.extensions["collab"], ws.sock.fileno(), g.collab_upgrade)
+    ws.connected = False  # or Flask-Sock would send a close frame when this returns
+    if ws.mode != "gunicorn":
+        session.wait_over()
+
+
+for _path in (NATIVE_PATH, YJS_PATH):
+    _rule = f"{_path}<collab_document:document_id>"
+    sock.route(_rule, bp=blueprint, endpoint=f"socket{_path.replace('/', '_')}", merge_slashes=False)(take_over)
+    # Without this one, what is no upgrade would get werkzeug's 400; `decide` answers 426.
+    blueprint.add_url_rule(
+        _rule, f"plain{_path.replace('/', '_')}", lambda document_id: Response(), merge_slashes=False
+    )
+
+
+@blueprint.errorhandler(RemoteProtocolError)
+def refuse_headers(error: RemoteProtocolError) -> Response:
+    """Answer a request with headers that Flask-Sock's own parser does not take."""
+    return refuse(HandshakeRefused(400, "bad_handshake", "The request has a header that is malformed"))
+
+
+@blueprint.errorhandler(HandshakeRefused)
+def refuse(error: HandshakeRefused) -> Response:
+    """Answer a refused upgrade, with words for people and a code for programs."""
+    hub: Hub = current_app.extensions["collab"]
+    hub.metrics.count("upgrades_refused", error.code)
+    response = jsonify(error={"code": error.code, "message": error.message})
+    response.status_code = error.status
+    response.headers.extend(error.headers)
+    return response

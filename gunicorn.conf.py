@@ -1,0 +1,23 @@
+"""gunicorn reads this file by itself when it is started here; the settings are those of `collab serve`."""
+
+from collab.server import (
+    bind,
+    control_socket_disable,
+    graceful_timeout,
+    on_starting,
+    post_worker_init,
+    when_ready,
+    worker_class,
+    worker_exit,
+)
+
+__all__ = [
+    "bind",
+    "control_socket_disable",
+    "graceful_timeout",
+    "on_starting",
+    "post_worker_init",
+    "when_ready",
+    "worker_class",
+    "worker_exit",
+]

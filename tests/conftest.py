@@ -1,0 +1,46 @@
+"""Fixtures for tests against real server processes, and the leak check that every test gets."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from processes import SERVE, Serve, Server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """`collab serve` with its defaults, shared by all tests that do not stop it."""
+    running = Server(SERVE, {}).wait_ready()
+    yield running
+    code = running.stop()
+    assert code == 0
+    assert "Traceback" not in running.output
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts `collab serve` (or another command) with settings: `serve(COLLAB_IDLE_TIMEOUT=1)`."""
+    started: list[Server] = []
+
+    def start(command: list[str] | None = None, **environment: object) -> Server:
+        started.append(Server(command or SERVE, {key: str(value) for key, value in environment.items()}))
+        return started[-1].wait_ready()
+
+    yield start
+    for running in started:
+        running.stop(signal.SIGINT)  # at which gunicorn does not finish the second that it sleeps
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_is_left() -> Iterator[None]:
+    """Every test gives back the descriptors that it opened."""
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    if len(os.listdir("/proc/self/fd")) > before + 8:
+        gc.collect()
+        left = len(os.listdir("/proc/self/fd")) - before
+        assert left <= 8, f"{left} descriptors are left open"

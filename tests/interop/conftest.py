@@ -1,0 +1,104 @@
+"""Fixtures of the tests that run real Yjs clients in Node."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+import pytest
+
+HERE = Path(__file__).parent
+LOCK = HERE / "package-lock.json"
+# npm writes it at the end of an installation, so that its age is the age of the whole.
+INSTALLED = HERE / "node_modules" / ".package-lock.json"
+
+INSTALL_TIMEOUT = 300
+SCENARIO_TIMEOUT = 60
+IDLE_TIMEOUT = 120
+
+
+class Server(Protocol):
+    """What these tests need of the ``server`` fixture, which has to be of session scope."""
+
+    host: str
+    port: int
+
+    def url(self, path: str) -> str: ...
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the test that waits for the idle clients last, so that the whole session runs while they idle."""
+    items.sort(key=lambda item: "idle_clients" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Where Node is; there has to be an npm as well."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            _cannot(f"{program} is not installed: no interop tests with real Yjs clients")
+    return str(shutil.which("node"))
+
+
+@pytest.fixture(scope="session")
+def node_modules(node: str) -> Path:
+    """The clients, installed from the lock when they are missing or older than it."""
+    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:
+        npm = [str(shutil.which("npm")), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+        done = subprocess.run(npm, cwd=HERE, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
+        if done.returncode:
+            pytest.fail(f"npm ci failed:\n{done.stdout}\n{done.stderr}")
+    return INSTALLED.parent
+
+
+@pytest.fixture(scope="session")
+def play(node: str, node_modules: Path, server: Server) -> Callable[[str, str], None]:
+    """Run a scenario of ``scenario.mjs`` with one version of the client, in a room of its own."""
+
+    def run(scenario: str, version: str) -> None:
+        command = [node, "scenario.mjs", server.url("/yjs"), scenario, version]
+        try:
+            done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=SCENARIO_TIMEOUT)
+        except subprocess.TimeoutExpired as fault:
+            pytest.fail(f"{' '.join(command)}\ndid not end within {SCENARIO_TIMEOUT} s\n{fault.stdout!r}")
+        if done.returncode:
+            pytest.fail(f"{' '.join(command)}\nexited {done.returncode}\n{done.stdout}{done.stderr}", pytrace=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def idle_clients(node: str, node_modules: Path, server: Server) -> Iterator[Callable[[], str]]:
+    """``idle.mjs`` in the background; what is returned waits for its end and returns what it printed."""
+    with subprocess.Popen(
+        [node, "idle.mjs", server.url("/yjs")], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+
+        def wait() -> str:
+            output, _ = process.communicate(timeout=IDLE_TIMEOUT)
+            if process.returncode:
+                pytest.fail(f"idle.mjs exited {process.returncode}\n{output}", pytrace=False)
+            return output
+
+        try:
+            yield wait
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _idle_from_the_start(request: pytest.FixtureRequest) -> None:
+    """Start the idle clients before the first test here rather than before the one that waits for them."""
+    if any("idle_clients" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("idle_clients")
+
+
+def _cannot(reason: str) -> NoReturn:
+    """Skip on a laptop, fail in CI, where a skip would hide that nothing was tested."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,111 @@
+"""Server processes of their own, for tests that need a real one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Protocol
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+START_TIMEOUT = 20.0
+SERVE = [sys.executable, "-m", "collab", "serve", "--port", "{port}"]
+
+
+class Server:
+    """A server process of its own, on a free port.
+
+    Args:
+        command: its arguments, with {port} for the port.
+        environment: added to this process's.
+    """
+
+    host = HOST
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        with socket.socket() as probe:
+            probe.bind((self.host, 0))
+            self.port = int(probe.getsockname()[1])
+        self.output = ""
+        self.code: int | None = None
+        self._more = threading.Condition()
+        self.process = subprocess.Popen(
+            [part.replace("{port}", str(self.port)) for part in command],
+            cwd=ROOT,
+            env={**os.environ, **environment, "PORT": str(self.port)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        # Read all along: a server must not stop because nobody reads its log.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._more:
+                self.output += line
+                self._more.notify_all()
+
+    def wait_ready(self) -> Server:
+        """Return when it answers: a listening socket alone may be that of a master whose worker cannot start."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 5) as probe:
+                probe.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                if probe.recv(1):
+                    return self
+            threading.Event().wait(0.02)
+        self.stop()
+        raise AssertionError(f"the server does not answer:\n{self.output}")
+
+    def wait_output(self, text: str) -> str:
+        """Return when `text` has been printed: all of the output up to then."""
+        with self._more:
+            found = self._more.wait_for(lambda: text in self.output, START_TIMEOUT)
+        assert found, f"{text!r} was not printed:\n{self.output}"
+        return self.output
+
+    def url(self, path: str) -> str:
+        """The WebSocket URL of a path."""
+        return f"ws://{self.host}:{self.port}{path}"
+
+    def worker_pids(self) -> list[int]:
+        """The process ids of its workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def stop(self, sig: int = signal.SIGTERM, timeout: float = 15.0) -> int:
+        """End it, by pid; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(sig)
+        return self.wait_end(timeout)
+
+    def wait_end(self, timeout: float = 15.0) -> int:
+        """Wait until it has ended and all of its output is read; its exit code."""
+        try:
+            self.code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the server did not end in {timeout} s:\n{self.output}") from None
+        finally:
+            self._reader.join(5)
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+        return self.code
+
+
+class Serve(Protocol):
+    """Starts `collab serve`, or another command, with settings."""
+
+    def __call__(self, command: list[str] | None = None, **environment: object) -> Server: ...
