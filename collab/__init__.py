@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collab.app import create_app
     from collab.ext import Collab
 
-__all__ = ["Collab", "create_app"]
+__all__ = ["Collab", "__version__", "create_app"]
+
+__version__ = "0.1.0"
 
 _HOMES = {"Collab": "collab.ext", "create_app": "collab.app"}
 

@@ -7,9 +7,11 @@ import sys
 
 import click
 
+from collab import __version__
+
 
 @click.group()
-@click.version_option(package_name="collab")
+@click.version_option(__version__, prog_name="collab")
 def main() -> None:
     """Real-time collaboration server for Yjs editors and everybody else."""
 

@@ -161,15 +161,9 @@ class Connection:
             if backlog.state_vector is None:
                 backlog.mark(self.state_vector())
             return
-        try:
-            sent = self._send(frame)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self.lost()
-            return
-        if sent < len(frame):
-            self._stall(frame[sent:]).mark(self.state_vector())
+        self._push(frame)
+        if self.backlog is not None:
+            self.backlog.mark(self.state_vector())
 
     def state_vector(self) -> bytes:
         """The document's, as of the broadcast that is being delivered."""
@@ -179,7 +173,11 @@ class Connection:
         """Send a frame for this client alone, behind all that waits."""
         if self.backlog is not None:
             self.backlog.reply(frame)
-            return
+        else:
+            self._push(frame)
+
+    def _push(self, frame: bytes) -> None:
+        """Send a frame on a connection where nothing waits; what the socket does not take begins a backlog."""
         try:
             sent = self._send(frame)
         except BlockingIOError:
@@ -188,14 +186,11 @@ class Connection:
             self.lost()
             return
         if sent < len(frame):
-            self._stall(frame[sent:] if sent else frame)
-
-    def _stall(self, rest: bytes) -> Backlog:
-        settings = self._settings
-        self._metrics.count("stalls")
-        self.backlog = Backlog(rest, settings.send_queue, settings.send_queue_bytes, now())
-        self._crew.spawn("writer", self._write)
-        return self.backlog
+            settings = self._settings
+            self._metrics.count("stalls")
+            # A slice of all of it is the same object: visitors who wait for the same document share it.
+            self.backlog = Backlog(frame[sent:], settings.send_queue, settings.send_queue_bytes, now())
+            self._crew.spawn("writer", self._write)
 
     def _write(self) -> None:
         """The writer greenlet: drain the backlog, make good what it forgot, and end when nothing waits."""

@@ -58,7 +58,7 @@ class Document:
             waiting ones, then those that had waited for them.
     """
 
-    __slots__ = ("_doc", "_held", "_ledger", "_state_vector", "_whole", "generation", "taken")
+    __slots__ = ("_doc", "_held", "_held_bytes", "_ledger", "_state_vector", "_whole", "generation", "taken")
 
     def __init__(self, content: bytes | None = None) -> None:
         self.generation = 0
@@ -66,6 +66,7 @@ class Document:
         self._doc = _pycrdt.Doc(_CLIENT, None, None)
         self._ledger = Ledger()
         self._held: list[tuple[int, int, bytes]] = []  # client and clock that are missing, update
+        self._held_bytes = 0
         self._state_vector: bytes | None = None
         self._whole: bytes | None = None
         if content and content != EMPTY_UPDATE:
@@ -183,9 +184,9 @@ class Document:
 
     def _hold(self, client: int, clock: int, update: bytes) -> None:
         self._held.append((client, clock, update))
-        size = sum(len(held) for _, _, held in self._held)
-        while size > MAX_HELD_BYTES or len(self._held) > MAX_HELD:
-            size -= len(self._held.pop(0)[2])
+        self._held_bytes += len(update)
+        while self._held_bytes > MAX_HELD_BYTES or len(self._held) > MAX_HELD:
+            self._held_bytes -= len(self._held.pop(0)[2])
 
     def _release(self, transaction: _pycrdt.Transaction, taken: list[bytes], leftovers: list[bytes]) -> None:
         """Apply what has waited for the updates that have come, until nothing more is ready."""
@@ -198,6 +199,7 @@ class Document:
                     self._held.append((client, clock, update))
                     continue
                 ready = True
+                self._held_bytes -= len(update)
                 try:
                     self._take(transaction, update, taken, leftovers)
                 except InvalidUpdate:

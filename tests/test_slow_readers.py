@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 from pathlib import Path
+from typing import Any
 
 from ydocs import Editor, step1, update, yjs_awareness
 
@@ -29,6 +30,15 @@ def catch_up(client: Client, editor: Editor) -> None:
             editor.read(message)
         if not messages and client.session is not None and client.session.backlog is None:
             return
+
+
+def drain(client: Client) -> list[Any]:
+    """All that a client has missed, once nothing waits for it any more."""
+    messages = []
+    while client.session is not None and client.session.backlog is not None:
+        messages += client.received()
+        settle()
+    return messages + client.received()
 
 
 def resident() -> int:
@@ -98,11 +108,7 @@ def test_presence_collapses_to_the_latest_state() -> None:
             writer.send(yjs_awareness(5, clock, f'{{"n":{clock},"p":"{padding}"}}'))
             settle()
             writer.received()
-        messages: list[object] = []
-        while slow.session is not None and slow.session.backlog is not None:
-            messages += slow.received()
-            settle()
-        messages += slow.received()
+        messages = drain(slow)
         assert messages[-1] == yjs_awareness(5, 100, f'{{"n":100,"p":"{padding}"}}')
         assert len(messages) < 50
 
@@ -115,11 +121,7 @@ def test_a_native_reader_that_missed_relays_is_told_so_and_gets_the_present_user
         for number in range(100):
             writer.send({"type": "note", "number": number, "padding": "x" * 1000})
             settle()
-        messages = []
-        while slow.session is not None and slow.session.backlog is not None:
-            messages += slow.received()
-            settle()
-        messages += slow.received()
+        messages = drain(slow)
         numbers = [message["number"] for message in messages if message["type"] == "note"]
         assert numbers == list(range(len(numbers)))
         error = next(message for message in messages if message["type"] == "error")
@@ -142,11 +144,7 @@ def test_acks_and_answers_are_kept_while_updates_are_forgotten() -> None:
         alice.send(update(Editor(10).type("y")))
         alice.send({"type": "ping"})
         settle()
-        messages = []
-        while alice.session is not None and alice.session.backlog is not None:
-            messages += alice.received()
-            settle()
-        messages += alice.received()
+        messages = drain(alice)
         for message in messages:
             its.read(message)
         assert {"type": "pong"} in messages
@@ -209,11 +207,7 @@ def test_a_step1_behind_a_backlog_is_answered_when_it_is_drained() -> None:
             writer.received()
         slow.send(step1())
         settle()
-        messages = []
-        while slow.session is not None and slow.session.backlog is not None:
-            messages += slow.received()
-            settle()
-        messages += slow.received()
+        messages = drain(slow)
         assert sum(message[:2] == b"\x00\x01" for message in messages) == 1
         for message in messages:
             its.read(message)

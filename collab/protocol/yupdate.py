@@ -57,8 +57,9 @@ _HEAD = re.compile(
     + _PAIR + rb"(?(1)" + _PAIR + rb")|[\x01-\x09\x21-\x29]\x01|[\x00\x0a]"
 )  # fmt: skip
 GC: Final = 0
-SKIP: Final = 10
 TEXT: Final = 4
+VALUES: Final = 8
+SKIP: Final = 10
 
 
 class Struct(NamedTuple):

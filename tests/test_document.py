@@ -1,0 +1,297 @@
+"""One document: what is applied, what is refused alone, what waits, and what nobody can do to it."""
+
+from __future__ import annotations
+
+import random
+
+import pycrdt
+import pytest
+from yupdates import (
+    ANY,
+    EMBED,
+    OF_YJS,
+    TEXT,
+    TYPE,
+    after,
+    child,
+    clock,
+    every_content,
+    gc,
+    refused_by,
+    text,
+    top,
+    update,
+)
+
+from collab import document
+from collab.document import MAX_HELD, MAX_NESTING, Document
+from collab.errors import InvalidUpdate
+from collab.protocol.lib0 import var_string
+from collab.protocol.yledger import Ledger
+from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE, parse_state_vector, parse_update
+
+
+def letters(word: str, client: int = 1, first: int = 0) -> list[bytes]:
+    """The updates of typing `word`, letter by letter."""
+    typed = [text(word[0], client)] if not first else []
+    start = len(typed) or first
+    rest = word[len(typed) :]
+    return typed + [
+        update((client, start + n, [after(TEXT, clock(client, start + n - 1), var_string(letter))]))
+        for n, letter in enumerate(rest)
+    ]
+
+
+def reading(content: bytes) -> str:
+    """The text in a document's content."""
+    doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    doc.apply_update(content)
+    return str(doc.get("t", type=pycrdt.Text))
+
+
+def whole(doc: Document) -> bytes:
+    return doc.diff(EMPTY_STATE_VECTOR)
+
+
+def test_a_new_document_is_empty() -> None:
+    for doc in (Document(), Document(b""), Document(EMPTY_UPDATE)):
+        assert doc.is_empty
+        assert doc.state_vector() == EMPTY_STATE_VECTOR
+        assert whole(doc) == EMPTY_UPDATE
+        assert doc.generation == 0
+
+
+def test_updates_take_effect_together_and_in_order() -> None:
+    doc = Document()
+    assert doc.apply(letters("hello")) == {}
+    assert doc.taken == letters("hello")
+    assert doc.generation == 1
+    assert not doc.is_empty
+    assert reading(whole(doc)) == "hello"
+    assert parse_state_vector(doc.state_vector()) == {1: 5}
+
+
+def test_a_bad_update_is_refused_alone() -> None:
+    doc = Document()
+    first, second = letters("ab")
+    broken = update((3, 0, [top(EMBED, var_string("{not json"))]))
+    refused = doc.apply([b"", first, b"\x01", broken, second])
+    assert sorted(refused) == [0, 2, 3]
+    assert all(isinstance(error, InvalidUpdate) for error in refused.values())
+    assert doc.taken == [first, second]
+    assert reading(whole(doc)) == "ab"
+
+
+def test_nothing_is_committed_when_all_is_refused() -> None:
+    doc = Document(text("abc"))
+    before = whole(doc)
+    assert list(doc.apply([b"\xff"])) == [0]
+    assert doc.taken == []
+    assert doc.generation == 0
+    assert whole(doc) is before
+
+
+def test_visitors_share_one_object_until_the_document_changes() -> None:
+    doc = Document(text("abc"))
+    assert whole(doc) is whole(doc)
+    assert doc.state_vector() is doc.state_vector()
+    before = whole(doc)
+    doc.apply([update((2, 0, [after(TEXT, clock(1, 2), b"\x01d")]))])
+    assert reading(whole(doc)) == "abcd"
+    assert reading(before) == "abc"
+
+
+def test_a_diff_holds_what_the_state_vector_lacks() -> None:
+    doc = Document()
+    doc.apply(letters("hello"))
+    assert parse_update(doc.diff(b"\x01\x01\x03")).sections[0][:3] == (1, 3, 5)
+    assert doc.diff(doc.state_vector()) == EMPTY_UPDATE
+
+
+@pytest.mark.parametrize("state_vector", [b"", b"\x01", b"\x00\x00", b"\xff\xff\xff\xff\x0f\x01\x01"])
+def test_a_bad_state_vector_is_refused(state_vector: bytes) -> None:
+    assert refused_by(Document(text("abc")).diff, state_vector)
+
+
+def test_updates_merge_into_one() -> None:
+    assert Document.merge([]) == EMPTY_UPDATE
+    only = text("x")
+    assert Document.merge([only]) is only
+    assert reading(Document.merge(letters("hello"))) == "hello"
+
+
+def test_what_comes_too_early_waits_and_is_taken_with_what_it_waited_for() -> None:
+    doc = Document()
+    first, *others = letters("hello")
+    assert doc.apply(others[::-1]) == {}
+    assert (doc.taken, doc.generation, doc.waiting) == ([], 0, 4)
+    assert doc.is_empty
+    assert doc.apply([first]) == {}
+    assert doc.taken == [first, *others]
+    assert doc.waiting == 0
+    assert reading(whole(doc)) == "hello"
+
+
+def test_what_waits_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    doc = Document()
+    word = "x" * (MAX_HELD + 11)
+    first, *others = letters(word)
+    doc.apply(others)
+    assert doc.waiting == MAX_HELD
+    monkeypatch.setattr(document, "MAX_HELD_BYTES", 100)
+    doc.apply([others[-1]])
+    assert 0 < doc.waiting < 10
+    doc.apply([first])
+    assert parse_state_vector(doc.state_vector()) == {1: 1}
+
+
+def test_whoever_passes_on_what_was_taken_has_the_same_document() -> None:
+    """Updates of two clients come in any order, some twice, in passes of any size."""
+    rng = random.Random(1)
+    updates = [*every_content()[:-3], *letters("hello", 77), *letters("wörld", 78)] * 2
+    rng.shuffle(updates)
+    doc, replica = Document(), Document()
+    while updates:
+        doc.apply([updates.pop() for _ in range(min(len(updates), rng.randrange(1, 5)))])
+        if doc.taken:
+            assert replica.apply([Document.merge(doc.taken)]) == {}
+            assert replica.waiting == 0
+    assert doc.waiting == 0
+    assert parse_state_vector(replica.state_vector()) == parse_state_vector(doc.state_vector())
+    assert reading(whole(replica)) == reading(whole(doc))
+
+
+@pytest.mark.parametrize("name", [name for name in OF_YJS if "full" in name])
+def test_a_document_of_yjs_is_the_same_after_it_was_stored_and_loaded(name: str) -> None:
+    doc = Document()
+    assert doc.apply([OF_YJS[name]]) == {}
+    assert doc.waiting == 0
+    loaded = Document(whole(doc))
+    assert parse_state_vector(loaded.state_vector()) == parse_state_vector(doc.state_vector())
+    assert reading(whole(loaded)) == reading(whole(doc)) != ""
+
+
+def test_an_update_with_gaps_waits_for_what_is_in_them() -> None:
+    names = list(OF_YJS)
+    doc = Document()
+    doc.apply([OF_YJS[names[1]]])
+    assert (doc.taken, doc.waiting) == ([], 1)
+    doc.apply([OF_YJS[names[0]]])
+    assert doc.waiting == 0
+
+
+def test_what_a_client_says_again_is_passed_on_as_it_was_said_first() -> None:
+    doc = Document(text("abc"))
+    doc.apply([update((1, 0, [top(TEXT, b"\x05vwxyz")]), erased={1: [(0, 1)]})])
+    (taken,) = doc.taken
+    assert [section[:3] for section in parse_update(taken).sections] == [(1, 3, 5)]
+    assert parse_update(taken).deletions == [(1, 0, 1)]
+    assert reading(whole(doc)) == "bcyz"
+    assert reading(Document.merge([text("abc"), taken])) == "bcyz"
+    doc.apply([text("ab")])
+    assert doc.taken == []
+
+
+def test_what_was_integrated_of_an_update_that_is_refused_is_passed_on() -> None:
+    """yrs finds out on the way that a text cannot be a parent."""
+    doc, replica = Document(text("abc")), Document(text("abc"))
+    half = update((5, 0, [top(EMBED, b"\x011"), child(EMBED, clock(1, 0), b"\x011"), gc(1)]))
+    assert list(doc.apply([half, *letters("de", 6)])) == [0]
+    assert parse_state_vector(doc.state_vector()) == {1: 3, 5: 1, 6: 2}
+    assert replica.apply([Document.merge(doc.taken)]) == {}
+    assert parse_state_vector(replica.state_vector()) == parse_state_vector(doc.state_vector())
+    assert list(doc.apply([update((5, 1, [child(EMBED, clock(1, 0), b"\x011")]))])) == [0]
+    assert doc.apply([update((5, 1, [top(EMBED, b"\x011")]))]) == {}
+
+
+def test_a_panic_of_yrs_is_an_update_refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """None is known to get past the checks, so the checks are taken away."""
+    doc = Document(text("abc"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "admit", lambda *_: None)
+        patch.setattr(Ledger, "known", None, raising=False)
+        refused = doc.apply([update((1, 2**32 - 1, [top(TEXT, b"\x01x")])), *letters("de", 6)])
+    assert "panicked" in capfd.readouterr().err
+    assert list(refused) == [0]
+    assert sorted(reading(whole(doc))) == list("abcde")
+    assert doc.apply([update((1, 3, [after(TEXT, clock(1, 2), b"\x01f")]))]) == {}
+    assert sorted(reading(whole(doc))) == list("abcdef")
+
+
+def test_what_is_no_fault_of_yrs_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    doc = Document(text("abc"))
+    monkeypatch.setattr(Ledger, "admit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        doc.apply([text("x", 2)])
+    monkeypatch.undo()
+    assert doc.apply([text("x", 2)]) == {}
+
+
+FATAL = {
+    "beside a gap": [update((3, 3, [gc(1)]), (2, 1, [gc(1)])), update((2, 0, [after(TEXT, clock(3, 2), b"\x02bc")]))],
+    "over what is behind a gap": [
+        update((1, 2, [gc(1)])),
+        update((1, 0, [b"\xa4" + clock(1, 2) + var_string("héx")])),
+    ],
+    "after what is behind a gap": [
+        update((1, 5, [gc(1), gc(2)])),
+        update((1, 0, [after(TEXT, clock(1, 7), b"\x06longer")])),
+    ],
+    "between the parts of an entry": [
+        update((3, 0, [gc(20)]), (2, 0, [gc(2), top(TYPE, b"\x0f"), gc(14)])),
+        update((3, 20, [top(9, b"\x01hv\x01\x02gcx", name="m"), gc(2)])),
+        update((2, 17, [gc(6), child(TEXT, clock(2, 2), b"\x06x\xf0\x9f\x98\x80y", key="j")])),
+        update((3, 23, [b"\xc7" + clock(3, 13) + clock(2, 26) + b"\x04"])),
+        update(erased={2: [(0, 6), (8, 6)]}),
+    ],
+}
+"""Each ended the process, or left yrs with memory that it had freed."""
+
+
+@pytest.mark.parametrize("name", FATAL)
+def test_no_sequence_of_updates_ends_the_process(name: str) -> None:
+    doc = Document()
+    for data in FATAL[name]:
+        refused = doc.apply([data])
+    assert refused or doc.waiting
+    assert parse_state_vector(Document(whole(doc)).state_vector()) == parse_state_vector(doc.state_vector())
+
+
+def test_a_character_stays_whole_and_its_author_can_go_on() -> None:
+    doc = Document(text("a😀b"))
+    assert list(doc.apply([update(erased={1: [(2, 1)]})])) == [0]
+    assert doc.apply([update((1, 4, [after(TEXT, clock(1, 3), b"\x02cd")]))]) == {}
+    assert parse_state_vector(Document(whole(doc)).state_vector()) == {1: 6}
+    assert reading(whole(doc)) == "a😀bcd"
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_types_cannot_be_nested_so_deep_that_deleting_them_overflows_the_stack(size: int) -> None:
+    doc = Document()
+    structs = [top(TYPE, b"\x00")] + [child(TYPE, clock(1, n), b"\x00") for n in range(11_000)]
+    refused = {}
+    for start in range(0, len(structs), size):
+        refused = doc.apply([update((1, start, structs[start : start + size]))])
+        if refused:
+            break
+    assert str(refused[0]) == "shared types nested too deep"
+    assert doc.apply([update(erased={1: [(0, 1)]})]) == {}
+    assert reading(whole(doc)) == ""
+
+
+def test_types_side_by_side_are_not_taken_for_nested_ones() -> None:
+    doc = Document()
+    pairs = 6000
+    structs = [top(TYPE, b"\x00"), child(TYPE, clock(1, 0), b"\x00")]
+    for n in range(1, pairs):
+        structs += [after(TYPE, clock(1, 2 * n - 2), b"\x00"), child(TYPE, clock(1, 2 * n), b"\x00")]
+    structs += [child(ANY, clock(1, 2 * n + 1), b"\x01\x78") for n in range(pairs)]
+    for start in range(0, len(structs), 1000):
+        assert doc.apply([update((1, start, structs[start : start + 1000]))]) == {}
+    assert MAX_NESTING < len(structs)
+    assert parse_state_vector(doc.state_vector()) == {1: len(structs)}
