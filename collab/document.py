@@ -91,6 +91,7 @@ class Document:
         refused: dict[int, InvalidUpdate] = {}
         taken: list[bytes] = []
         leftovers: list[bytes] = []
+        sound = False
         transaction = self._doc.create_transaction()
         try:
             for index, update in enumerate(updates):
@@ -101,11 +102,12 @@ class Document:
             if self._held and taken:
                 self._release(transaction, taken, leftovers)
             transaction.commit()
+            sound = not leftovers
         except BaseException as error:
             _contain(error)
         finally:
             _drop(transaction)
-        if leftovers:
+        if not sound:
             self._mend(leftovers, taken)
         self.taken = taken
         if taken:

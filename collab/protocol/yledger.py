@@ -40,12 +40,13 @@ class Ledger:
         nesting: number of structs that can each have made shared types one level deeper.
     """
 
-    __slots__ = ("_keyed", "_next", "_pairs", "known", "nesting")
+    __slots__ = ("_keyed", "_marked", "_next", "_pairs", "known", "nesting")
 
     def __init__(self) -> None:
         self._next: dict[int, int] = {}
         self._pairs = Marks()  # low surrogates
         self._keyed = Marks()  # entries of maps, attributes
+        self._marked = False  # whether there are any of these
         self.nesting = 0
         self.known: dict[int, int] | None = None
 
@@ -60,10 +61,14 @@ class Ledger:
                 if info & 0x20:
                     self._keyed.add(section.client, struct.clock, struct.clock + struct.length)
                 self.nesting += info < 0x40 and struct.head.lastindex is not None
+        self._marked = bool(self._pairs or self._keyed)
 
     def reset(self, state_vector: bytes) -> None:
-        """Take the clocks that the document says it has."""
+        """Take the clocks that the document says it has, and forget what was admitted beyond them."""
         self._next = parse_state_vector(state_vector)
+        self._pairs.cut(self._next)
+        self._keyed.cut(self._next)
+        self._marked = bool(self._pairs or self._keyed)
 
     def clocks(self) -> dict[int, int]:
         """The clock that comes next, by client."""
@@ -108,14 +113,17 @@ class Ledger:
         at = read_clock(left_clock)
         if at >= clocks.get(left, 0):
             return wait_for(left, at, client, clock)
-        self._check_beside(left, at, info != _RIGHT_ONLY)
+        if self._marked:
+            self._check_beside(left, at, info != _RIGHT_ONLY)
         if raw_right is not None:
             right = read_client(raw_right)
             at = read_clock(right_clock)
             if at >= clocks.get(right, 0):
                 return wait_for(right, at, client, clock)
-            self._check_beside(right, at, False)
+            if self._marked:
+                self._check_beside(right, at, False)
         if clock < known:
+            # What is left of it stands beside what is known.
             self._check_beside(client, known - 1, False)
             self.known = {client: known}
         if clock + length > known:
@@ -124,9 +132,9 @@ class Ledger:
 
     def _check_beside(self, client: int, clock: int, after: bool) -> None:
         """Refuse text after or before `clock` when that is within a character or an entry of a map."""
-        if self._pairs and self._pairs.has(client, clock + after):
+        if self._pairs.has(client, clock + after):
             raise InvalidUpdate("clock between the halves of a character")
-        if self._keyed and self._keyed.has(client, clock):
+        if self._keyed.has(client, clock):
             raise InvalidUpdate("more than one value for a key")
 
     def _admit_erased(self, raw_client: bytes, raw_clock: bytes, raw_length: bytes) -> Clock | None:
@@ -136,7 +144,7 @@ class Ledger:
         end = clock + read_clock(raw_length)
         if end > self._next.get(client, 0):
             return client, end - 1
-        if self._pairs and (self._pairs.has(client, clock) or self._pairs.has(client, end)):
+        if self._marked and (self._pairs.has(client, clock) or self._pairs.has(client, end)):
             raise InvalidUpdate("clock between the halves of a character")
         return None
 
@@ -156,6 +164,7 @@ class Ledger:
             self._check_pairs(parsed, pairs)
             self._pairs.update(pairs)
         self._keyed.update(arrival.keyed)
+        self._marked = bool(self._pairs or self._keyed)
         for section in parsed.sections:
             self.nesting += sum(
                 struct.head[0][0] < 0x40 and struct.head.lastindex is not None for struct in section.structs

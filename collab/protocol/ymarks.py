@@ -41,6 +41,17 @@ class Marks:
         place = bisect_right(runs, start)
         return place & 1 == 1 and end <= runs[place]
 
+    def cut(self, clocks: dict[int, int]) -> None:
+        """Forget what is not before the clock of its client."""
+        for client, runs in list(self._runs.items()):
+            clock = clocks.get(client, 0)
+            while runs and runs[-2] >= clock:
+                del runs[-2:]
+            if not runs:
+                del self._runs[client]
+            elif runs[-1] > clock:
+                runs[-1] = clock
+
     def update(self, other: Marks) -> None:
         """Add all of `other`."""
         for client, runs in other._runs.items():

@@ -172,6 +172,15 @@ def test_a_loaded_ledger_knows_what_the_one_that_saw_the_updates_knows() -> None
         assert refused_by(ledger.admit, update((2, 0, [after(TEXT, clock(1, 4), b"\x01x")])))
 
 
+def test_what_was_admitted_and_not_applied_leaves_nothing_behind() -> None:
+    ledger = holding(text("a"), update((1, 1, [top(TEXT, var_string("bcd😀")), top(ANY, b"\x01\x78", key="k")])))
+    ledger.reset(encode_state_vector({1: 1}))
+    assert ledger.admit(update((1, 1, [top(TEXT, var_string("😀xyz")), top(TYPE, b"\x00")]))) is None
+    assert refused_by(ledger.admit, update(erased={1: [(1, 1)]}))
+    assert ledger.admit(update((2, 0, [after(TEXT, clock(1, 4), b"\x01x")]))) is None
+    assert ledger.admit(update((2, 1, [after(TEXT, clock(1, 6), b"\x01x")]))) is None
+
+
 def test_all_that_pycrdt_sends_is_admitted_in_the_order_sent() -> None:
     whole = holding(every_content()[-3])
     ledger = holding(*every_content()[:-3])
@@ -206,3 +215,8 @@ def test_marks_are_runs() -> None:
     marks.update(more)
     assert [n for n in range(13) if marks.has(1, n)] == [2, 3, 4, 9, 10, 11]
     assert marks.has(2, 0)
+    marks.cut({1: 3, 2: 1})
+    assert [n for n in range(13) if marks.has(1, n)] == [2]
+    assert marks.has(2, 0)
+    marks.cut({1: 2})
+    assert not marks

@@ -1,0 +1,178 @@
+"""Real updates with bytes changed, and structs put together at random: nothing may come of them but a refusal."""
+
+from __future__ import annotations
+
+import random
+import resource
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from yupdates import OF_YJS, after, between, child, clock, every_content, gap, gc, top, update
+
+from collab.document import Document
+from collab.errors import InvalidMessage, InvalidUpdate
+from collab.protocol.lib0 import var_bytes, var_string, var_uint
+from collab.protocol.yawareness import decode_awareness
+from collab.protocol.yupdate import (
+    EMPTY_STATE_VECTOR,
+    check_state_vector,
+    check_update,
+    parse_state_vector,
+    parse_update,
+)
+
+BYTES = (0, 1, 2, 5, 10, 0x7F, 0x80, 0x84, 0xC4, 0xFF)
+MEGABYTE = 1 << 20
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def processor_time() -> float:
+    """Seconds of processor time that this process has used."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def mutated(rng: random.Random, seeds: list[bytes]) -> bytes:
+    """One of the seeds with one to five changes."""
+    data = bytearray(rng.choice(seeds))
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
+        at = rng.randrange(len(data) + 1)
+        match rng.randrange(4):
+            case 0 | 1:
+                data[at : at + 1] = bytes((rng.choice((*BYTES, rng.randrange(256))),))
+            case 2:
+                del data[at : at + rng.choice((1, 1, 2, 9))]
+            case _:
+                other = rng.choice(seeds)
+                start = rng.randrange(len(other))
+                data[at : at + rng.randrange(8)] = other[start : start + rng.randrange(12)]
+    return bytes(data)
+
+
+@pytest.fixture(scope="module")
+def seeds() -> list[bytes]:
+    return [*every_content(), *OF_YJS.values()]
+
+
+def test_changed_updates_are_refused_or_applied_and_cost_little(seeds: list[bytes]) -> None:
+    """yrs alone grew by 600 MB over as many, held the process for half a second at some, and panicked at others."""
+    rng = random.Random(20)
+    base = Document()
+    assert base.apply(seeds[:-7]) == {}
+    content = base.diff(EMPTY_STATE_VECTOR)
+    before = resident()
+    longest = 0.0
+    outcomes: Counter[str] = Counter()
+    doc = Document(content)
+    for round_ in range(4000):
+        if round_ % 40 == 0:
+            doc = Document(content)
+        data = mutated(rng, seeds)
+        start = processor_time()
+        refused = doc.apply([data])
+        longest = max(longest, (processor_time() - start) / (1 + len(data) // 1024))
+        outcomes["refused" if refused else "taken" if doc.taken else "waits"] += 1
+    assert min(outcomes.values()) > 100 and len(outcomes) == 3
+    assert resident() - before < 40 * MEGABYTE
+    assert longest < 0.25
+
+
+def test_the_other_readers_of_the_same_bytes_refuse_them_as_calmly(seeds: list[bytes]) -> None:
+    rng = random.Random(21)
+    vectors = [Document(seed).state_vector() for seed in seeds[-7:]]
+    outcomes: Counter[bool] = Counter()
+    for _ in range(4000):
+        for data in (mutated(rng, seeds), mutated(rng, vectors)):
+            try:
+                check_update(data)
+                check_state_vector(data)
+                decode_awareness(data, 1000)
+            except InvalidMessage:
+                outcomes[False] += 1
+            try:
+                base = Document(seeds[-1])
+                base.diff(data)
+                outcomes[True] += 1
+            except InvalidUpdate:
+                outcomes[False] += 1
+    assert outcomes[True] > 500
+    assert outcomes[False] > 4000
+
+
+def content(rng: random.Random) -> tuple[int, bytes]:
+    """A kind of content, and some of it."""
+    kind = rng.choice((1, 3, 4, 4, 4, 4, 5, 6, 7, 7, 7, 8, 9))
+    type_ = rng.choice((0, 1, 2, 3, 4, 6, 9, 15))
+    values = rng.choice((1, 2, 3, 0))
+    return kind, {
+        1: var_uint(rng.choice((1, 2, 3, 7))),
+        3: var_bytes(b"\x01"),
+        4: var_string(rng.choice(("a", "bc", "😀", "héx", "", "longer", "x😀y"))),
+        5: var_string(rng.choice(('{"a":1}', "null", "{bad"))),
+        6: var_string("b") + var_string(rng.choice(("null", "true"))),
+        7: var_uint(type_) + (var_string("p") if type_ == 3 else b""),
+        8: var_uint(values) + b"\x78" * values,
+        9: var_string("g") + b"\x76\x01" + var_string(rng.choice(("gc", "autoLoad"))) + b"\x78",
+    }[kind]
+
+
+def struct(rng: random.Random, known: dict[int, int]) -> bytes:
+    """A struct beside, below or behind what a document mostly knows."""
+
+    def somewhere() -> bytes:
+        client = rng.choice((1, 2, 3))
+        return clock(client, rng.randrange(known.get(client, 0) + rng.choice((0, 0, 0, 2)) or 1))
+
+    kind, data = content(rng)
+    key = rng.choice((None, None, "k"))
+    match rng.randrange(20):
+        case 0:
+            return gc(rng.choice((1, 2, 5)))
+        case 1:
+            return gap(rng.choice((1, 2)))
+        case 2 | 3 | 4:
+            return top(kind, data, name=rng.choice("tm"), key=key)
+        case 5 | 6 | 7:
+            return child(kind, somewhere(), data, key=key)
+        case 8 | 9:
+            return bytes((kind | 0x40,)) + somewhere() + data
+        case 10 | 11 | 12:
+            return between(kind, somewhere(), somewhere(), data)
+        case _:
+            return after(kind | rng.choice((0, 0, 0x20)), somewhere(), data)
+
+
+def made_up(rng: random.Random, known: dict[int, int]) -> bytes:
+    """An update of up to three clients, most of whose clocks fit a document at the clocks `known`."""
+    sections = []
+    for client in rng.sample((1, 2, 3), rng.choice((0, 1, 1, 1, 2, 3))):
+        first = max(0, known.get(client, 0) + rng.choice((0, 0, 0, 0, 0, -2, -1, 1, 4)))
+        sections.append((client, first, [struct(rng, known) for _ in range(rng.choice((1, 1, 2, 4)))]))
+    erased = {}
+    for client in rng.sample((1, 2, 3), rng.choice((0, 0, 1, 2))):
+        start = rng.randrange(known.get(client, 0) + 1)
+        erased[client] = [(start, rng.choice((1, 1, 3)))]
+    return update(*sections, erased=erased)
+
+
+def test_made_up_documents_stay_sound() -> None:
+    """Without the ledger one in a thousand of these ended the process by a segmentation fault."""
+    rng = random.Random(22)
+    outcomes: Counter[str] = Counter()
+    for _ in range(250):
+        doc = Document()
+        for _ in range(rng.randrange(1, 50)):
+            known = parse_state_vector(doc.state_vector())
+            refused = doc.apply([made_up(rng, known) for _ in range(rng.choice((1, 1, 2, 4)))])
+            outcomes["refused"] += len(refused)
+            outcomes["taken"] += len(doc.taken)
+        clocks = parse_state_vector(doc.state_vector())
+        whole = doc.diff(EMPTY_STATE_VECTOR)
+        assert {section.client: section.end for section in parse_update(whole).sections} == clocks
+        assert parse_state_vector(Document(whole).state_vector()) == clocks
+    assert min(outcomes.values()) > 2000
