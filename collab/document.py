@@ -30,11 +30,7 @@ from collab.protocol.yupdate import (
     encode_state_vector,
     parse_update,
 )
-
-MAX_HELD: Final = 1000
-MAX_HELD_BYTES: Final = 1 << 20
-"""Updates that wait for others, and their bytes. The oldest go first: a Yjs client sends all that a server lacks with
-its answer to Step1, which is on its way when its first edits come too early."""
+from collab.protocol.ywaiting import Waiting
 
 MAX_NESTING: Final = 1000
 """Depth of shared types. Browsers delete them recursively too, and overflow at a few thousand."""
@@ -54,21 +50,19 @@ class Document:
 
     Attributes:
         generation: how many commits have applied something.
-        taken: the updates that took effect in the last `apply`: those it was given without the refused and the
-            waiting ones, then those that had waited for them.
+        taken: what took effect in the last `apply`, as updates: those it was given without the refused and the
+            waiting ones (the usual ones joined), then those that had waited for them.
     """
 
-    __slots__ = ("_doc", "_held", "_held_bytes", "_ledger", "_state_vector", "_whole", "generation", "taken")
+    __slots__ = ("_doc", "_ledger", "_state_vector", "_waiting", "generation", "taken")
 
     def __init__(self, content: bytes | None = None) -> None:
         self.generation = 0
         self.taken: Sequence[bytes] = ()
         self._doc = _pycrdt.Doc(_CLIENT, None, None)
         self._ledger = Ledger()
-        self._held: list[tuple[int, int, bytes]] = []  # client and clock that are missing, update
-        self._held_bytes = 0
+        self._waiting: Waiting | None = None  # made when it is needed, which in most documents is never
         self._state_vector: bytes | None = None
-        self._whole: bytes | None = None
         if content and content != EMPTY_UPDATE:
             self._doc = _loaded(content)
             self._ledger.load(content, self.state_vector())
@@ -81,7 +75,7 @@ class Document:
     @property
     def waiting(self) -> int:
         """Number of updates that wait for others to come before them."""
-        return len(self._held)
+        return 0 if self._waiting is None else len(self._waiting)
 
     def apply(self, updates: Sequence[bytes]) -> dict[int, InvalidUpdate]:
         """Apply updates in one transaction; the refused ones by index.
@@ -94,13 +88,10 @@ class Document:
         sound = False
         transaction = self._doc.create_transaction()
         try:
-            for index, update in enumerate(updates):
-                try:
-                    self._take(transaction, update, taken, leftovers)
-                except InvalidUpdate as error:
-                    refused[index] = error
-            if self._held and taken:
-                self._release(transaction, taken, leftovers)
+            self._take(transaction, updates, taken, leftovers, refused)
+            while self._waiting and taken and (ready := self._waiting.ready(self._ledger)):
+                # Who is refused here was told nothing when it came too early, and may be gone now.
+                self._take(transaction, ready, taken, leftovers, {})
             transaction.commit()
             sound = not leftovers
         except BaseException as error:
@@ -112,7 +103,7 @@ class Document:
         self.taken = taken
         if taken:
             self.generation += 1
-            self._state_vector = self._whole = None
+            self._state_vector = None
         return refused
 
     def state_vector(self) -> bytes:
@@ -126,17 +117,13 @@ class Document:
         return self._state_vector
 
     def diff(self, state_vector: bytes) -> bytes:
-        """What `state_vector` lacks, as an update. For the empty one the same object until the document changes.
+        """What `state_vector` lacks, as an update.
 
         Raises:
             InvalidUpdate: the state vector is malformed or hostile.
         """
-        if state_vector != EMPTY_STATE_VECTOR:
-            check_state_vector(state_vector)
-            return _encode(self._doc, state_vector)
-        if self._whole is None:
-            self._whole = _encode(self._doc, EMPTY_STATE_VECTOR)
-        return self._whole
+        check_state_vector(state_vector)
+        return _encode(self._doc, state_vector)
 
     @staticmethod
     def merge(updates: Sequence[bytes]) -> bytes:
@@ -146,21 +133,78 @@ class Document:
         return _pycrdt.merge_updates(tuple(updates)) if updates else EMPTY_UPDATE
 
     def _take(
-        self, transaction: _pycrdt.Transaction, update: bytes, taken: list[bytes], leftovers: list[bytes]
+        self,
+        transaction: _pycrdt.Transaction,
+        updates: Sequence[bytes],
+        taken: list[bytes],
+        leftovers: list[bytes],
+        refused: dict[int, InvalidUpdate],
     ) -> None:
-        """Apply one update, or keep it for later.
+        """Apply updates or keep them for later; the usual ones joined, which is half the work."""
+        ledger = self._ledger
+        usual: list[tuple[int, bytes]] = []
+        for index, update in enumerate(updates):
+            before = ledger.nesting
+            try:
+                missing = ledger.admit(update)
+                if missing is not None:
+                    self._waiting = self._waiting or Waiting()
+                    self._waiting.hold(*missing, update)
+                elif ledger.usual and ledger.known is None:
+                    usual.append((index, update))
+                else:
+                    known = ledger.known
+                    self._put_usual(transaction, usual, taken, leftovers, refused)
+                    usual = []
+                    if ledger.nesting > NESTING_SLACK:
+                        self._measure(transaction, update, before)
+                    self._put(transaction, update, taken, leftovers, known)
+            except InvalidUpdate as error:
+                refused[index] = error
+        self._put_usual(transaction, usual, taken, leftovers, refused)
+
+    def _put_usual(
+        self,
+        transaction: _pycrdt.Transaction,
+        usual: list[tuple[int, bytes]],
+        taken: list[bytes],
+        leftovers: list[bytes],
+        refused: dict[int, InvalidUpdate],
+    ) -> None:
+        """Apply admitted updates as one, or one by one if yrs does not take them so."""
+        if len(usual) > 1:
+            try:
+                joined = Document.merge([update for _, update in usual])
+                self._doc.apply_update(transaction, joined)
+            except BaseException as error:
+                _contain(error)
+                if not isinstance(error, ValueError):
+                    leftovers.append(joined)
+            else:
+                taken.append(joined)
+                return
+        for index, update in usual:
+            try:
+                self._put(transaction, update, taken, leftovers, None)
+            except InvalidUpdate as error:
+                refused[index] = error
+        if len(usual) > 1:
+            # A refused one has set the clocks back to before those that were admitted behind it.
+            self._ledger.reset(self._doc.get_state(transaction))
+
+    def _put(
+        self,
+        transaction: _pycrdt.Transaction,
+        update: bytes,
+        taken: list[bytes],
+        leftovers: list[bytes],
+        known: dict[int, int] | None,
+    ) -> None:
+        """Apply one admitted update; `known` is what the ledger said of it.
 
         Raises:
             InvalidUpdate: it is refused.
         """
-        ledger = self._ledger
-        before = ledger.nesting
-        missing = ledger.admit(update)
-        if missing is not None:
-            self._hold(*missing, update)
-            return
-        if ledger.nesting > NESTING_SLACK:
-            self._measure(transaction, update, before)
         try:
             self._doc.apply_update(transaction, update)
         except BaseException as error:
@@ -168,10 +212,10 @@ class Document:
             # ValueError comes from the decoder, before anything changes.
             if not isinstance(error, ValueError):
                 leftovers.append(update)
-            ledger.reset(self._doc.get_state(transaction))
+            self._ledger.reset(self._doc.get_state(transaction))
             raise InvalidUpdate("update that does not fit the document") from None
-        if ledger.known is not None:
-            update = self._news(transaction, update, ledger.known)
+        if known is not None:
+            update = self._news(transaction, update, known)
         if update != EMPTY_UPDATE:
             taken.append(update)
 
@@ -183,30 +227,6 @@ class Document:
         clocks = self._ledger.clocks() | known
         gained = self._doc.get_update(transaction, encode_state_vector(clocks))
         return gained[: deletions_at(gained)] + update[deletions_at(update) :]
-
-    def _hold(self, client: int, clock: int, update: bytes) -> None:
-        self._held.append((client, clock, update))
-        self._held_bytes += len(update)
-        while self._held_bytes > MAX_HELD_BYTES or len(self._held) > MAX_HELD:
-            self._held_bytes -= len(self._held.pop(0)[2])
-
-    def _release(self, transaction: _pycrdt.Transaction, taken: list[bytes], leftovers: list[bytes]) -> None:
-        """Apply what has waited for the updates that have come, until nothing more is ready."""
-        ready = True
-        while ready:
-            held, self._held = self._held, []
-            ready = False
-            for client, clock, update in held:
-                if clock >= self._ledger.clock(client):
-                    self._held.append((client, clock, update))
-                    continue
-                ready = True
-                self._held_bytes -= len(update)
-                try:
-                    self._take(transaction, update, taken, leftovers)
-                except InvalidUpdate:
-                    # Its sender was told nothing then, and may be gone now.
-                    continue
 
     def _measure(self, transaction: _pycrdt.Transaction, update: bytes, before: int) -> None:
         """Count how deep shared types nest once `update` is in.
@@ -229,7 +249,7 @@ class Document:
         """
         content = _encode(self._doc, EMPTY_STATE_VECTOR)
         self._doc = _loaded(content)
-        self._state_vector = self._whole = None
+        self._state_vector = None
         self._ledger.load(content, self.state_vector())
         clocks = {
             section.client: min(section.start, self._ledger.clock(section.client))

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from ydocs import Editor
 from yupdates import OF_YJS, after, between, child, clock, every_content, gap, gc, top, update
 
 from collab.document import Document
@@ -176,3 +177,33 @@ def test_made_up_documents_stay_sound() -> None:
         assert {section.client: section.end for section in parse_update(whole).sections} == clocks
         assert parse_state_vector(Document(whole).state_vector()) == clocks
     assert min(outcomes.values()) > 2000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_updates_applied_together_give_what_they_give_one_by_one(seed: int) -> None:
+    """Several people type and delete at random places, and hear of each other now and then."""
+    rng = random.Random(seed)
+    editors = [Editor(client) for client in (3, 500, 70_000)]
+    together, apart = Document(), Document()
+    for _ in range(60):
+        batch = []
+        for _ in range(rng.randrange(1, 8)):
+            editor = rng.choice(editors)
+            length = len(editor.text)
+            if length > 4 and rng.random() < 0.3:
+                at = rng.randrange(length - 2)
+                batch.append(editor.delete(at, at + rng.randrange(1, 3)))
+            else:
+                batch.append(editor.insert(rng.randint(0, length), rng.choice(("a", "bc", "def"))))
+        assert together.apply(batch) == {}
+        for each in batch:
+            assert apart.apply([each]) == {}
+        for editor in rng.sample(editors, 2):
+            editor.doc.apply_update(together.diff(editor.doc.get_state()))
+        assert parse_state_vector(together.state_vector()) == parse_state_vector(apart.state_vector())
+    texts = set()
+    for document in (together, apart):
+        reader = Editor()
+        reader.doc.apply_update(document.diff(EMPTY_STATE_VECTOR))
+        texts.add(str(reader))
+    assert len(texts) == 1

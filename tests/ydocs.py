@@ -22,8 +22,12 @@ class Editor:
 
     def type(self, text: str) -> bytes:
         """Append `text`; the update."""
+        return self.insert(len(self.text), text)
+
+    def insert(self, at: int, text: str) -> bytes:
+        """Insert `text` before the byte `at`; the update."""
         before = self.doc.get_state()
-        self.text += text
+        self.text.insert(at, text)
         return self.doc.get_update(before)
 
     def delete(self, start: int, stop: int) -> bytes:

@@ -38,9 +38,10 @@ class Ledger:
     Attributes:
         known: if the update admitted last brings again what was held before, the clocks that its clients had then.
         nesting: number of structs that can each have made shared types one level deeper.
+        usual: whether the update admitted last is text beside known text or one deletion, and nothing else.
     """
 
-    __slots__ = ("_keyed", "_marked", "_next", "_pairs", "known", "nesting")
+    __slots__ = ("_keyed", "_marked", "_next", "_pairs", "known", "nesting", "usual")
 
     def __init__(self) -> None:
         self._next: dict[int, int] = {}
@@ -48,6 +49,7 @@ class Ledger:
         self._keyed = Marks()  # entries of maps, attributes
         self._marked = False  # whether there are any of these
         self.nesting = 0
+        self.usual = False
         self.known: dict[int, int] | None = None
 
     def load(self, content: bytes, state_vector: bytes) -> None:
@@ -85,6 +87,7 @@ class Ledger:
             InvalidUpdate: it is malformed, refers to itself, or splits a character.
         """
         self.known = None
+        self.usual = True
         typed = TYPED.match(update)
         if typed is not None:
             start = typed.end()
@@ -98,6 +101,7 @@ class Ledger:
             erased = ERASED.match(update)
             if erased is not None:
                 return self._admit_erased(*erased.groups())
+        self.usual = False
         return self._admit_parsed(update, parse_update(update))
 
     def _admit_typed(self, typed: re.Match[bytes], length: int) -> Clock | None:
