@@ -35,6 +35,7 @@ class Backlog:
         "_most_bytes",
         "_queue",
         "_replies",
+        "_reply_bytes",
         "_size",
         "dropped_relays",
         "missed",
@@ -43,7 +44,7 @@ class Backlog:
         "state_vector",
     )
 
-    def __init__(self, rest: bytes, most: int, most_bytes: int, now: float) -> None:
+    def __init__(self, rest: bytes | memoryview, most: int, most_bytes: int, now: float) -> None:
         self._queue: Queue[Part] = Queue()
         self._most = most
         self._most_bytes = most_bytes
@@ -51,12 +52,12 @@ class Backlog:
         self.owed: bytes | None = None  # state vector of a SyncStep1 that waits for its answer
         self.start(rest)
 
-    def start(self, rest: bytes) -> None:
+    def start(self, rest: bytes | memoryview) -> None:
         """Begin anew behind `rest`."""
         self.state_vector: bytes | None = None  # the document that the client has when it has read what is kept
         self.missed: set[type] = set()  # kinds of messages that were forgotten since
         self.dropped_relays = 0
-        self._replies = 0
+        self._replies = self._reply_bytes = 0
         self._size = 0
         self._queue.put(Part(rest, None))
 
@@ -66,7 +67,7 @@ class Backlog:
     @property
     def congested(self) -> bool:
         """Whether the client's own questions have piled up more answers than may wait."""
-        return self._replies >= self._most
+        return self._replies >= self._most or self._reply_bytes >= self._most_bytes
 
     def mark(self, state_vector: bytes) -> None:
         """All that was broadcast up to here is in what is kept: from `state_vector` on, it may be forgotten."""
@@ -82,12 +83,13 @@ class Backlog:
             else:
                 self._size += len(part.frame)
                 self._queue.put(part)
-        if self._queue.qsize() > self._most or self._size > self._most_bytes:
+        if not self.missed and (self._queue.qsize() > self._most or self._size > self._most_bytes):
             self._forget()
 
     def reply(self, frame: bytes) -> None:
         """Queue an answer to the client; answers are kept."""
         self._replies += 1
+        self._reply_bytes += len(frame)
         self._queue.put(Part(frame, None))
 
     def _forget(self) -> None:
@@ -103,9 +105,9 @@ class Backlog:
         self.missed.add(type(part.message))
         self.dropped_relays += isinstance(part.message, Relay)
 
-    def take(self) -> bytes:
+    def take(self) -> bytes | memoryview:
         """The next bytes to write, joined up to `JOIN_SIZE` or one larger frame alone; empty when nothing waits."""
-        frames: list[bytes] = []
+        frames: list[bytes | memoryview] = []
         size = 0
         while self._queue.qsize() and (not frames or size + len(self._queue.peek().frame) <= JOIN_SIZE):
             frame, message = self._queue.get()
@@ -114,5 +116,5 @@ class Backlog:
             if message is not None:
                 self._size -= len(frame)
         if not self._queue.qsize():
-            self._replies = 0
-        return b"".join(frames)
+            self._replies = self._reply_bytes = 0
+        return frames[0] if len(frames) == 1 else b"".join(frames)

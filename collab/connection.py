@@ -6,8 +6,8 @@ Invariants borne here:
   the socket only while nothing waits; else it goes into the backlog's queue, which a writer greenlet drains. The writer
   lives as long as something waits, so that an idle session costs one greenlet.
 * A slow reader is repaired: what did not fit the backlog is made good at once when the rest is drained.
-* Only the reader and the writer switch greenlets, and only where they wait for the socket (or, before the first
-  message, for the document). `deliver`, `close` and `tick` never do.
+* Only the reader and the writer switch greenlets, and only between messages or where they wait for the socket (or,
+  before the first message, for the document). `deliver`, `close` and `tick` never do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from gevent import sleep
 from gevent.event import Event
 
 from collab.backlog import Backlog
@@ -23,37 +24,24 @@ from collab.config import Settings
 from collab.crew import Crew
 from collab.errors import FrameError
 from collab.metrics import Metrics
-from collab.protocol.frames import (
-    BINARY,
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    CloseCode,
-    FrameParser,
-    encode_close,
-    encode_frame,
-    parse_close,
-)
+from collab.protocol import frames
+from collab.protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, FrameParser
 from collab.room import Part
 from collab.transport import Socket
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that a client has to answer a close frame."""
 
+TURN_MESSAGES: Final = 64
+TURN_TIME: Final = 0.02
+"""Seconds after which a reader lets the others go on, looked at every so many messages."""
+
 OPEN, CLOSING, CLOSED = range(3)
-_PING_FRAME: Final = encode_frame(PING, b"")
+_PING_FRAME: Final = frames.encode_frame(PING, b"")
 
 
 class Connection:
-    """The WebSocket side of a session.
-
-    Args:
-        socket: past the handshake; the connection owns it from here on.
-        settings: sizes and times.
-        metrics: where to count.
-        crew: where the writer is started.
-    """
+    """The WebSocket side of a session; it owns `socket`, which is past the handshake, from here on."""
 
     __slots__ = (
         "_close_by",
@@ -99,7 +87,11 @@ class Connection:
         raise NotImplementedError
 
     def on_caught_up(self, backlog: Backlog) -> bytes:
-        """A slow client has read all that was kept: the frames that make good what was not; empty if nothing is."""
+        """A slow client has read all that was kept: the frames that make good what was not, if anything."""
+        raise NotImplementedError
+
+    def state_vector(self) -> bytes:
+        """The document's, as of the broadcast that is being delivered."""
         raise NotImplementedError
 
     # ---- in
@@ -110,21 +102,25 @@ class Connection:
             self.heard = now()
             if not self._take(data):
                 return
+
+    def _take(self, data: bytes) -> bool:
+        """Take bytes that came in; False when the client has said goodbye. May switch greenlets between messages."""
+        self._metrics.bytes_in += len(data)
+        started = self.heard
+        for number, (opcode, payload) in enumerate(self._parser.feed(data), 1):
             if self.backlog is not None and self.backlog.congested:
                 self._resume = Event()
                 self._resume.wait()
-
-    def _take(self, data: bytes) -> bool:
-        """Take bytes that came in; False when the client has said goodbye."""
-        self._metrics.bytes_in += len(data)
-        for opcode, payload in self._parser.feed(data):
+            if not number % TURN_MESSAGES and now() - started > TURN_TIME:
+                sleep(0)
+                started = now()
             if opcode in (BINARY, TEXT):
                 if self.state is OPEN:
                     self._metrics.messages_in += 1
                     self.active = self.heard
                     self.on_message(payload, opcode == TEXT)
             elif opcode == PING:
-                self.put(encode_frame(PONG, payload))
+                self.put(frames.encode_frame(PONG, payload))
             elif opcode == CLOSE:
                 return self._on_close(payload)
         if self._parser.failure is not None and self.state is OPEN:
@@ -135,17 +131,17 @@ class Connection:
         if self.state is not OPEN:
             return False
         try:
-            code, _ = parse_close(payload)
+            code, _ = frames.parse_close(payload)
         except FrameError as error:
             self._fail(error)
             return True
-        self.state = CLOSING
         self.on_end()
-        self.put(encode_close(code) if code != 1005 else encode_frame(CLOSE, b""))
+        self.put(frames.encode_close(code) if code != 1005 else frames.encode_frame(CLOSE, b""))
+        self.state = CLOSING
         return False
 
     def _fail(self, error: FrameError) -> None:
-        """Close because of a broken stream: nothing that the client sends from here on can be read."""
+        """Close because of a broken stream: nothing from here on can be read."""
         self._metrics.count("refused", error.code)
         self.close(CloseCode(error.close_code), str(error))
         if self.backlog is None:
@@ -165,12 +161,10 @@ class Connection:
         if self.backlog is not None:
             self.backlog.mark(self.state_vector())
 
-    def state_vector(self) -> bytes:
-        """The document's, as of the broadcast that is being delivered."""
-        raise NotImplementedError
-
     def put(self, frame: bytes) -> None:
-        """Send a frame for this client alone, behind all that waits."""
+        """Send a frame for this client alone, behind all that waits; nothing follows a close frame."""
+        if self.state is not OPEN:
+            return
         if self.backlog is not None:
             self.backlog.reply(frame)
         else:
@@ -188,8 +182,8 @@ class Connection:
         if sent < len(frame):
             settings = self._settings
             self._metrics.count("stalls")
-            # A slice of all of it is the same object: visitors who wait for the same document share it.
-            self.backlog = Backlog(frame[sent:], settings.send_queue, settings.send_queue_bytes, now())
+            # A view, not a copy: a crowd of visitors that waits for the same document shares its bytes.
+            self.backlog = Backlog(memoryview(frame)[sent:], settings.send_queue, settings.send_queue_bytes, now())
             self._crew.spawn("writer", self._write)
 
     def _write(self) -> None:
@@ -199,9 +193,14 @@ class Connection:
         try:
             while self._drain(backlog):
                 repair = self.on_caught_up(backlog)
-                if not repair:
+                if repair:
+                    backlog.start(repair)
+                elif not len(backlog):
                     break
-                backlog.start(repair)
+        except BaseException:
+            # What was forgotten would stay so, and a frame may be cut: the client has to come again.
+            self.lost()
+            raise
         finally:
             self.backlog = None
             if self._resume is not None:
@@ -232,11 +231,11 @@ class Connection:
         """Say goodbye; the connection ends when the client has answered, or `CLOSE_TIMEOUT` later. Idempotent."""
         if self.state is not OPEN:
             return
+        self.on_end()
+        self.put(frames.encode_close(code, reason))
         self.state = CLOSING
         self._close_by = self.due = now() + CLOSE_TIMEOUT
         self._metrics.count("closed", str(int(code)))
-        self.on_end()
-        self.put(encode_close(code, reason))
 
     def lost(self) -> None:
         """Give the connection up: who waits on the socket sees its end, and ends."""
@@ -244,12 +243,14 @@ class Connection:
 
     def over(self) -> None:
         """The reader's last act."""
-        self.on_end()
-        self.state = CLOSED
-        if self.backlog is None:
-            self.finish()
-        else:
-            self._close_by = self.due = now() + CLOSE_TIMEOUT
+        try:
+            self.on_end()
+        finally:
+            self.state = CLOSED
+            if self.backlog is None:
+                self.finish()
+            else:
+                self._close_by = self.due = now() + CLOSE_TIMEOUT
 
     def finish(self) -> None:
         """The last of reader and writer gives the socket back."""
@@ -282,7 +283,7 @@ class Connection:
         self.due = self._ping_at
 
     def heard_since(self, when: float) -> bool:
-        """Whether the client gave a sign of life after `when`: said something, or took something that waited."""
+        """Whether the client has said anything, or taken anything that waited, after `when`."""
         return self.heard > when or (self.backlog is not None and self.backlog.progress > when)
 
     def stuck_since(self, when: float) -> bool:

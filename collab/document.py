@@ -42,6 +42,19 @@ _CLIENT: Final = 0
 """Our client id, which never writes anything."""
 
 
+class _Commit:
+    """One `apply`: what was taken, refused by index, or left half done by yrs, and whether joining them failed."""
+
+    __slots__ = ("apart", "leftovers", "refused", "taken", "transaction")
+
+    def __init__(self, transaction: _pycrdt.Transaction) -> None:
+        self.transaction = transaction
+        self.taken: list[bytes] = []
+        self.refused: dict[int, InvalidUpdate] = {}
+        self.leftovers: list[bytes] = []
+        self.apart = False
+
+
 class Document:
     """The content of one document, and what waits to become part of it.
 
@@ -52,13 +65,15 @@ class Document:
         generation: how many commits have applied something.
         taken: what took effect in the last `apply`, as updates: those it was given without the refused and the
             waiting ones (the usual ones joined), then those that had waited for them.
+        early: which of those it was given came before what they build on, by index.
     """
 
-    __slots__ = ("_doc", "_ledger", "_state_vector", "_waiting", "generation", "taken")
+    __slots__ = ("_doc", "_ledger", "_state_vector", "_waiting", "early", "generation", "taken")
 
     def __init__(self, content: bytes | None = None) -> None:
         self.generation = 0
         self.taken: Sequence[bytes] = ()
+        self.early: list[int] = []
         self._doc = _pycrdt.Doc(_CLIENT, None, None)
         self._ledger = Ledger()
         self._waiting: Waiting | None = None  # made when it is needed, which in most documents is never
@@ -66,11 +81,6 @@ class Document:
         if content and content != EMPTY_UPDATE:
             self._doc = _loaded(content)
             self._ledger.load(content, self.state_vector())
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was ever written."""
-        return self.state_vector() == EMPTY_STATE_VECTOR
 
     @property
     def waiting(self) -> int:
@@ -82,26 +92,26 @@ class Document:
 
         One that builds on what has not come yet is neither refused nor in `taken`, but kept until that comes.
         """
-        refused: dict[int, InvalidUpdate] = {}
-        taken: list[bytes] = []
-        leftovers: list[bytes] = []
+        self.early = []
+        commit = _Commit(self._doc.create_transaction())
+        refused = commit.refused
         sound = False
-        transaction = self._doc.create_transaction()
         try:
-            self._take(transaction, updates, taken, leftovers, refused)
-            while self._waiting and taken and (ready := self._waiting.ready(self._ledger)):
+            self._take(commit, updates)
+            while self._waiting and commit.taken and (ready := self._waiting.ready(self._ledger)):
                 # Who is refused here was told nothing when it came too early, and may be gone now.
-                self._take(transaction, ready, taken, leftovers, {})
-            transaction.commit()
-            sound = not leftovers
+                commit.refused = {}
+                self._take(commit, [update for update, _ in ready], [tries for _, tries in ready])
+            commit.transaction.commit()
+            sound = not commit.leftovers
         except BaseException as error:
             _contain(error)
         finally:
-            _drop(transaction)
+            _drop(commit.transaction)
         if not sound:
-            self._mend(leftovers, taken)
-        self.taken = taken
-        if taken:
+            self._mend(commit.leftovers, commit.taken)
+        self.taken = commit.taken
+        if commit.taken:
             self.generation += 1
             self._state_vector = None
         return refused
@@ -116,14 +126,23 @@ class Document:
                 transaction.drop()
         return self._state_vector
 
-    def diff(self, state_vector: bytes) -> bytes:
-        """What `state_vector` lacks, as an update.
+    def diff(self, state_vector: bytes, *, ours: bool = False) -> bytes:
+        """What `state_vector` lacks, as an update; `ours` for one that this document gave.
 
         Raises:
             InvalidUpdate: the state vector is malformed or hostile.
         """
-        check_state_vector(state_vector)
+        if not ours:
+            check_state_vector(state_vector)
         return _encode(self._doc, state_vector)
+
+    def news(self) -> Sequence[bytes]:
+        """`taken`, joined into one update unless yrs cannot."""
+        try:
+            return [Document.merge(self.taken)] if len(self.taken) > 1 else self.taken
+        except BaseException as error:
+            _contain(error)
+            return self.taken
 
     @staticmethod
     def merge(updates: Sequence[bytes]) -> bytes:
@@ -132,15 +151,8 @@ class Document:
             return updates[0]
         return _pycrdt.merge_updates(tuple(updates)) if updates else EMPTY_UPDATE
 
-    def _take(
-        self,
-        transaction: _pycrdt.Transaction,
-        updates: Sequence[bytes],
-        taken: list[bytes],
-        leftovers: list[bytes],
-        refused: dict[int, InvalidUpdate],
-    ) -> None:
-        """Apply updates or keep them for later; the usual ones joined, which is half the work."""
+    def _take(self, commit: _Commit, updates: Sequence[bytes], tries: Sequence[int] = ()) -> None:
+        """Apply updates or keep them for later, the usual ones joined, which is half the work; `tries` of held ones."""
         ledger = self._ledger
         usual: list[tuple[int, bytes]] = []
         for index, update in enumerate(updates):
@@ -148,76 +160,72 @@ class Document:
             try:
                 missing = ledger.admit(update)
                 if missing is not None:
-                    self._waiting = self._waiting or Waiting()
-                    self._waiting.hold(*missing, update)
+                    self._hold(index, missing, update, tries)
                 elif ledger.usual and ledger.known is None:
                     usual.append((index, update))
                 else:
                     known = ledger.known
-                    self._put_usual(transaction, usual, taken, leftovers, refused)
+                    self._put_usual(commit, usual, tries)
                     usual = []
                     if ledger.nesting > NESTING_SLACK:
-                        self._measure(transaction, update, before)
-                    self._put(transaction, update, taken, leftovers, known)
+                        self._measure(commit.transaction, update, before)
+                    self._put(commit, update, known)
             except InvalidUpdate as error:
-                refused[index] = error
-        self._put_usual(transaction, usual, taken, leftovers, refused)
+                commit.refused[index] = error
+        self._put_usual(commit, usual, tries)
+        if commit.apart:
+            ledger.reset(self._doc.get_state(commit.transaction))
 
-    def _put_usual(
-        self,
-        transaction: _pycrdt.Transaction,
-        usual: list[tuple[int, bytes]],
-        taken: list[bytes],
-        leftovers: list[bytes],
-        refused: dict[int, InvalidUpdate],
-    ) -> None:
+    def _hold(self, index: int, missing: tuple[int, int], update: bytes, tries: Sequence[int]) -> None:
+        if self._waiting is None:
+            self._waiting = Waiting()
+        if tries:
+            self._waiting.hold(*missing, update, tries[index] + 1)
+        else:
+            self._waiting.hold(*missing, update)
+            self.early.append(index)
+
+    def _put_usual(self, commit: _Commit, usual: list[tuple[int, bytes]], tries: Sequence[int]) -> None:
         """Apply admitted updates as one, or one by one if yrs does not take them so."""
         if len(usual) > 1:
             try:
                 joined = Document.merge([update for _, update in usual])
-                self._doc.apply_update(transaction, joined)
+                self._doc.apply_update(commit.transaction, joined)
             except BaseException as error:
                 _contain(error)
                 if not isinstance(error, ValueError):
-                    leftovers.append(joined)
+                    commit.leftovers.append(joined)
             else:
-                taken.append(joined)
+                commit.taken.append(joined)
                 return
+            # Admitted once more, one by one: what builds on one that is refused must wait.
+            commit.apart = True
+            self._ledger.reset(self._doc.get_state(commit.transaction))
         for index, update in usual:
             try:
-                self._put(transaction, update, taken, leftovers, None)
+                missing = self._ledger.admit(update) if commit.apart else None
+                if missing is None:
+                    self._put(commit, update, self._ledger.known if commit.apart else None)
+                else:
+                    self._hold(index, missing, update, tries)
             except InvalidUpdate as error:
-                refused[index] = error
-        if len(usual) > 1:
-            # A refused one has set the clocks back to before those that were admitted behind it.
-            self._ledger.reset(self._doc.get_state(transaction))
+                commit.refused[index] = error
 
-    def _put(
-        self,
-        transaction: _pycrdt.Transaction,
-        update: bytes,
-        taken: list[bytes],
-        leftovers: list[bytes],
-        known: dict[int, int] | None,
-    ) -> None:
-        """Apply one admitted update; `known` is what the ledger said of it.
-
-        Raises:
-            InvalidUpdate: it is refused.
-        """
+    def _put(self, commit: _Commit, update: bytes, known: dict[int, int] | None) -> None:
+        """Apply one admitted update or raise InvalidUpdate; `known` is what the ledger said of it."""
         try:
-            self._doc.apply_update(transaction, update)
+            self._doc.apply_update(commit.transaction, update)
         except BaseException as error:
             _contain(error)
             # ValueError comes from the decoder, before anything changes.
             if not isinstance(error, ValueError):
-                leftovers.append(update)
-            self._ledger.reset(self._doc.get_state(transaction))
+                commit.leftovers.append(update)
+            self._ledger.reset(self._doc.get_state(commit.transaction))
             raise InvalidUpdate("update that does not fit the document") from None
         if known is not None:
-            update = self._news(transaction, update, known)
+            update = self._news(commit.transaction, update, known)
         if update != EMPTY_UPDATE:
-            taken.append(update)
+            commit.taken.append(update)
 
     def _news(self, transaction: _pycrdt.Transaction, update: bytes, known: dict[int, int]) -> bytes:
         """What an update brought beyond the clocks `known`, as the document now has it, with the update's deletions.
@@ -229,11 +237,7 @@ class Document:
         return gained[: deletions_at(gained)] + update[deletions_at(update) :]
 
     def _measure(self, transaction: _pycrdt.Transaction, update: bytes, before: int) -> None:
-        """Count how deep shared types nest once `update` is in.
-
-        Raises:
-            InvalidUpdate: too deep.
-        """
+        """Count how deep shared types nest once `update` is in; raise InvalidUpdate if that is too deep."""
         ledger = self._ledger
         content = self._doc.get_update(transaction, EMPTY_STATE_VECTOR)
         ledger.nesting = nesting(_pycrdt.merge_updates((content, update)))
@@ -291,5 +295,5 @@ def _drop(transaction: _pycrdt.Transaction) -> None:
 
 def _contain(error: BaseException) -> None:
     """Let through what does not come from yrs. Its panics are no `Exception`, and their class cannot be imported."""
-    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+    if not isinstance(error, ValueError | RuntimeError) and type(error).__name__ != "PanicException":
         raise error

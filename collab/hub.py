@@ -91,7 +91,7 @@ class Hub:
             self.crew.spawn("hub", self._run)
 
     def open(self, fileno: int, dialect: Dialect, document_id: str, user_id: str, user_name: str) -> Session:
-        """Begin a session on a socket past its handshake; the descriptor is duplicated."""
+        """Begin a session on a socket past its handshake; the descriptor is the session's from here on."""
         self.start()
         session = Session(self, Socket(fileno), dialect, document_id, user_id, user_name)
         self.sessions.add(session)
@@ -136,10 +136,12 @@ class Hub:
         for room in rooms:
             try:
                 room.flush()
-            except Exception:
-                # One room's fault must not keep the others from their news.
-                log.exception("Room could not tell its news")
+            except BaseException:
+                # One room's fault must not keep the others from their news; its own members have missed some.
+                log.exception("A room could not tell its news; its members have to come again")
                 self.metrics.count("room_faults")
+                for member in room.members():
+                    member.lost()
 
     # ---- the hub's greenlet
 
@@ -154,15 +156,16 @@ class Hub:
                 self.metrics.count("hub_faults")
 
     def _step(self) -> None:
-        try:
-            request = self._inbox.get(timeout=max(0.0, self._tick_at - now()))
-        except Empty:
-            at = now()
+        at = now()
+        if at >= self._tick_at:
             self._tick_at = at + TICK
             self.tick(at)
             if at >= self._clean_up_at:
                 self._clean_up_at = at + self.settings.cleanup_interval
                 self.clean_up(at)
+        try:
+            request = self._inbox.get(timeout=max(0.0, self._tick_at - now()))
+        except Empty:
             return
         if isinstance(request, _Want):
             self._want(request)

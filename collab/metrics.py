@@ -11,7 +11,7 @@ from typing import Final
 
 METRICS: Final = {
     "connections": "sessions opened, by dialect",
-    "closed": "sessions ended by the server, by close code",
+    "closed": "sessions ended by the server, by close code or `dead`",
     "upgrades_refused": "upgrades answered with an HTTP error, by error code",
     "bytes_in": "bytes read from sessions",
     "messages_in": "messages read from sessions",

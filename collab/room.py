@@ -29,7 +29,7 @@ from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 class Part(NamedTuple):
     """One message of a broadcast: its frame in a dialect, and what it says (None: must not be forgotten)."""
 
-    frame: bytes
+    frame: bytes | memoryview
     message: ServerMessage | None
 
 
@@ -206,11 +206,11 @@ class Room:
         said = len(self._out)
         self.commit()
         if self._content() == before:
-            del self._out[said:]
+            self._out[said:] = [news for news in self._out[said:] if not isinstance(news[0], Update)]
 
     def _content(self) -> tuple[bytes, bytes]:
         state_vector = self.document.state_vector()
-        return state_vector, self.document.diff(state_vector)
+        return state_vector, self.document.diff(state_vector, ours=True)
 
     def commit(self) -> None:
         """Apply the updates that have come in so far, in one transaction."""
@@ -219,18 +219,17 @@ class Room:
             return
         self._pending = []
         document = self.document
-        waiting = document.waiting
-        for index, error in document.apply([update for update, _, _ in pending]).items():
+        refused = document.apply([update for update, _, _ in pending])
+        for index, error in refused.items():
             _, member, number = pending[index]
             member.refuse(error, number)
         if document.taken:
             self._metrics.commits += 1
-            self._metrics.updates += len(document.taken)
-            self._out.append((Update(Document.merge(document.taken)), None))
-        if document.waiting > waiting:
-            # Somebody's updates build on what has not come: its answer to this brings that.
-            for member in {member for _, member, _ in pending}:
-                member.reply(SyncStep1(document.state_vector()))
+            self._metrics.updates += len(pending) - len(refused) - len(document.early)
+            self._out += [(Update(update), None) for update in document.news()]
+        # Who builds on what has not come is asked for that.
+        for member in {pending[index][1] for index in document.early}:
+            member.reply(SyncStep1(document.state_vector()))
 
     def step2(self, dialect: Dialect, state_vector: bytes) -> bytes:
         """The frame that brings a client from `state_vector` to this document.

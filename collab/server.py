@@ -25,8 +25,6 @@ worker_class = "gevent"
 # A platform that sets PORT expects the process on all of the machine's addresses.
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8080"
 graceful_timeout = 10
-# A connection that is kept for a request which does not come holds a stop up for so long.
-keepalive = 1
 # All servers of one user would share it, and it can start workers, of which there must be one.
 control_socket_disable = True
 LOW_DESCRIPTORS = 4096

@@ -35,6 +35,7 @@ from collab.protocol.messages import (
     SyncStep2,
     Update,
 )
+from collab.protocol.yupdate import check_state_vector
 from collab.room import Room
 from collab.transport import Socket
 
@@ -168,6 +169,7 @@ class Session(Connection):
         if self.backlog is None:
             self.put(room.step2(self.dialect, message.state_vector))
         else:
+            check_state_vector(message.state_vector)
             self.backlog.owed = message.state_vector
 
     def _on_awareness(self, room: Room, message: Awareness) -> None:
@@ -180,7 +182,11 @@ class Session(Connection):
     def _on_query_awareness(self, room: Room, message: QueryAwareness) -> None:
         if message.json:
             room.regroup(self, self.dialect.with_json_presence())
-        self.reply(Presence(room.presences.awareness.present()))
+        if self.backlog is None:
+            self.reply(Presence(room.presences.awareness.present()))
+        else:
+            # Answered once, when all that waits has been read.
+            self.backlog.missed.add(Presence)
 
     def _on_sync_status(self, room: Room, message: SyncStatus) -> None:
         room.commit()
@@ -237,17 +243,14 @@ class Session(Connection):
         if Update in missed and backlog.owed is None:
             assert backlog.state_vector is not None
             room.commit()
-            messages.append(Update(room.document.diff(backlog.state_vector)))
+            messages.append(Update(room.document.diff(backlog.state_vector, ours=True)))
         if backlog.dropped_relays:
             self._metrics.count("relays_dropped", by=backlog.dropped_relays)
             messages.append(Error("too_slow", f"{backlog.dropped_relays} relayed messages were dropped"))
         frames = b"".join(map(self.dialect.encode, messages))
         if backlog.owed is not None:
             owed, backlog.owed = backlog.owed, None
-            try:
-                frames += room.step2(self.dialect, owed)
-            except ProtocolError as error:
-                self.refuse(error)
+            frames += room.step2(self.dialect, owed)
         return frames
 
     def tick(self, at: float) -> None:

@@ -146,10 +146,8 @@ class Stage(Hub):
     def connect(self, dialect: Dialect, document_id: str, user: str = "", name: str = "") -> Client:
         """Open a session; returns when it has been welcomed."""
         ours, theirs = socket.socketpair()
-        with ours:
-            session = self.open(
-                ours.fileno(), dialect, document_id, user or f"user-{os.urandom(4).hex()}", name or user
-            )
+        user = user or f"user-{os.urandom(4).hex()}"
+        session = self.open(ours.detach(), dialect, document_id, user, name or user)
         theirs.setblocking(False)
         client = Client(theirs, session)
         self.clients.append(client)

@@ -1,7 +1,7 @@
 """The socket, once the handshake is done: bytes in, bytes out, and the waiting for both.
 
-The descriptor is a duplicate of the host's (gunicorn, pywsgi, gevent-websocket), so that the host may close its own;
-from then on nothing but this module reads or writes it. `send` never waits and takes what the kernel has room for;
+The descriptor is taken from the host, or is a duplicate where the host closes its own later; from then on nothing but
+this module reads or writes it. `send` never waits and takes what the kernel has room for;
 only `receive` and `wait_writable` switch greenlets. A socket that is gone reads as its end and refuses to send.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import _socket
 import contextlib
-import os
 import socket as constants
 from collections.abc import Callable
 from typing import Any, Final
@@ -27,7 +26,7 @@ class Socket:
     """A connected, non-blocking stream socket.
 
     Args:
-        fileno: descriptor to duplicate.
+        fileno: descriptor to own.
     """
 
     __slots__ = ("_read", "_sock", "_write", "send")
@@ -36,7 +35,7 @@ class Socket:
     """Send what fits at once; the number of bytes taken. BlockingIOError when none fit, OSError when it is gone."""
 
     def __init__(self, fileno: int) -> None:
-        self._sock = _socket.socket(fileno=os.dup(fileno))
+        self._sock = _socket.socket(fileno=fileno)
         self._sock.setblocking(False)
         with contextlib.suppress(OSError):  # a Unix socket has no Nagle to switch off
             self._sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)

@@ -161,7 +161,7 @@ def test_only_the_sender_of_a_relay_does_not_get_it_and_gets_the_rest(passes: Pa
     assert frame == parts[0].frame
     [(frame, parts)] = bob.delivered
     assert [type(part.message) for part in parts] == [Update, Relay]
-    assert frame == parts[0].frame + parts[1].frame
+    assert frame == b"".join(part.frame for part in parts)
 
 
 def test_a_newcomer_does_not_get_what_was_said_before_it_came(passes: Passes) -> None:

@@ -16,7 +16,7 @@ MAX_DEPTH: Final = 64
 """Far more than any message or state needs, and far less than what a recursive reader anywhere gives way to."""
 
 MAX_TEXT: Final = 1024 * 1024
-"""Bytes of JSON in one message: reading it holds the loop for about 10 ms."""
+"""Characters of JSON in one message: reading it holds the loop for about 10 ms."""
 
 # A string ends at its quote or, when it is never closed, with the text: so no part of the text is looked at twice.
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)

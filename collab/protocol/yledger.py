@@ -56,7 +56,7 @@ class Ledger:
         """Start from the content of a document, which yrs encoded without gaps."""
         self.__init__()  # type: ignore[misc]
         self.reset(state_vector)
-        for section in parse_update(content).sections:
+        for section in parse_update(content, ours=True).sections:
             mark_pairs(content, section, 0, self._pairs)
             for struct in section.structs:
                 info = struct.head[0][0]
@@ -67,7 +67,7 @@ class Ledger:
 
     def reset(self, state_vector: bytes) -> None:
         """Take the clocks that the document says it has, and forget what was admitted beyond them."""
-        self._next = parse_state_vector(state_vector)
+        self._next = parse_state_vector(state_vector, ours=True)
         self._pairs.cut(self._next)
         self._keyed.cut(self._next)
         self._marked = bool(self._pairs or self._keyed)

@@ -29,6 +29,9 @@ EMPTY_STATE_VECTOR: Final = b"\x00"
 MAX_CLIENTS: Final = 1 << 16
 """Clients in one update: yrs searches the clients it waits for one by one, 65,536 of them in 2 s."""
 
+MAX_STRUCTS: Final = 500_000
+"""Structs, and deleted ranges, in one update: taking so many apart holds 100 MB and the loop for 2 s."""
+
 _CROWD: Final = 1024
 """Number of clients from which their spread is looked at."""
 
@@ -121,8 +124,8 @@ def check_state_vector(sv: bytes) -> None:
         parse_state_vector(sv)
 
 
-def parse_state_vector(sv: bytes) -> dict[int, int]:
-    """Read a state vector into next clock by client, checked as `check_state_vector` says."""
+def parse_state_vector(sv: bytes, *, ours: bool = False) -> dict[int, int]:
+    """Read a state vector into next clock by client, checked as `check_state_vector` says; `ours`: any clients go."""
     try:
         count, at = read_var_uint(sv, 0)
         bound(count, 2, sv, at)
@@ -134,25 +137,30 @@ def parse_state_vector(sv: bytes) -> dict[int, int]:
         raise InvalidUpdate(str(error)) from None
     if at != len(sv):
         raise InvalidUpdate("bytes behind the state vector")
-    _check_spread(clocks)
+    if not ours:
+        if len(clocks) > MAX_CLIENTS:
+            raise InvalidUpdate("too many clients")
+        _check_spread(clocks)
     return clocks
 
 
-def parse_update(update: bytes) -> Update:
-    """Take an update apart, checked as `check_update` says."""
+def parse_update(update: bytes, *, ours: bool = False) -> Update:
+    """Take an update apart, checked as `check_update` says; `ours`: any number of any clients and structs goes."""
     try:
         count, at = read_var_uint(update, 0)
         bound(count, 5, update, at)
+        most = MAX_CLOCK if ours else MAX_STRUCTS
         sections: list[Section] = []
         for _ in range(count):
-            section, at = _read_section(update, at)
+            section, at = _read_section(update, at, most)
+            most -= len(section.structs)
             sections.append(section)
-        if len(sections) > 1:
+        if len(sections) > 1 and not ours:
             clients = {section.client for section in sections}
             if len(clients) < count or count > MAX_CLIENTS:
                 raise InvalidUpdate("client in two places, or too many clients")
             _check_spread(clients)
-        return Update(sections, _read_deletions(update, at))
+        return Update(sections, _read_deletions(update, at, ours))
     except InvalidUpdate:
         raise
     except InvalidMessage as error:
@@ -163,7 +171,7 @@ def deletions_at(update: bytes) -> int:
     """Position of the delete set in an update that was checked."""
     count, at = read_var_uint(update, 0)
     for _ in range(count):
-        _, at = _read_section(update, at)
+        _, at = _read_section(update, at, MAX_CLOCK)
     return at
 
 
@@ -172,10 +180,12 @@ def encode_state_vector(clocks: dict[int, int]) -> bytes:
     return var_uint(len(clocks)) + b"".join(var_uint(client) + var_uint(clock) for client, clock in clocks.items())
 
 
-def _read_section(update: bytes, at: int) -> tuple[Section, int]:
-    """Read the structs of one client: the section and the position behind it."""
+def _read_section(update: bytes, at: int, most: int) -> tuple[Section, int]:
+    """Read the structs of one client, at most so many: the section and the position behind it."""
     count, at = read_var_uint(update, at)
     bound(count, 2, update, at)
+    if count > most:
+        raise InvalidUpdate("too many structs in one update")
     client, at = read_var_uint(update, at)
     start, at = read_clock(update, at)
     clock = start
@@ -210,7 +220,7 @@ def _skip_parent(update: bytes, start: int, at: int) -> int:
     return at
 
 
-def _read_deletions(update: bytes, at: int) -> list[tuple[int, int, int]]:
+def _read_deletions(update: bytes, at: int, ours: bool) -> list[tuple[int, int, int]]:
     """Read a delete set whose ranges are in order: overlapping ones would each be walked through the document."""
     count, at = read_var_uint(update, at)
     bound(count, 2, update, at)
@@ -220,6 +230,8 @@ def _read_deletions(update: bytes, at: int) -> list[tuple[int, int, int]]:
         client, at = read_var_uint(update, at)
         ranges, at = read_var_uint(update, at)
         bound(ranges, 2, update, at)
+        if len(found) + ranges > MAX_STRUCTS and not ours:
+            raise InvalidUpdate("too many deleted ranges in one update")
         end = 0
         for _ in range(ranges):
             start, at = read_var_uint(update, at)
@@ -233,7 +245,8 @@ def _read_deletions(update: bytes, at: int) -> list[tuple[int, int, int]]:
         clients.add(client)
     if at != len(update):
         raise InvalidUpdate("bytes behind the update")
-    _check_spread(clients)
+    if not ours:
+        _check_spread(clients)
     return found
 
 

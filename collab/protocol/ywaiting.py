@@ -1,7 +1,7 @@
 """Updates that came before what they build on.
 
-Bounded in number and bytes, the oldest go first: a Yjs client sends all that a server lacks with its answer to Step1,
-which is on its way when its first edits come too early.
+Bounded in number and bytes, the oldest go first, and in how often one is looked at again: a Yjs client sends all that
+a server lacks with its answer to Step1, so what is let go comes back.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collab.protocol.yledger import Ledger
 
 MAX_HELD: Final = 1000
 MAX_HELD_BYTES: Final = 1 << 20
+MAX_TRIES: Final = 16
+MAX_TRIED_BYTES: Final = 1 << 20
+"""Times that one update is taken apart in vain, and the bytes that this comes to."""
 
 
 class Waiting:
@@ -20,23 +23,25 @@ class Waiting:
     __slots__ = ("_bytes", "_held")
 
     def __init__(self) -> None:
-        self._held: list[tuple[int, int, bytes]] = []  # client and clock that are missing, update
+        self._held: list[tuple[int, int, bytes, int]] = []  # client and clock that are missing, update, tries
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def hold(self, client: int, clock: int, update: bytes) -> None:
-        """Keep an update until `clock` of `client` has come."""
-        self._held.append((client, clock, update))
+    def hold(self, client: int, clock: int, update: bytes, tries: int = 0) -> None:
+        """Keep an update, tried again so many times, until `clock` of `client` has come."""
+        if tries > MAX_TRIES or tries * len(update) > MAX_TRIED_BYTES:
+            return
+        self._held.append((client, clock, update, tries))
         self._bytes += len(update)
         while self._bytes > MAX_HELD_BYTES or len(self._held) > MAX_HELD:
             self._bytes -= len(self._held.pop(0)[2])
 
-    def ready(self, ledger: Ledger) -> list[bytes]:
-        """Let go of those whose clock is in `ledger` now, in the order in which they came."""
+    def ready(self, ledger: Ledger) -> list[tuple[bytes, int]]:
+        """Let go of those whose clock is in `ledger` now, in the order in which they came, with their tries."""
         ready = [held for held in self._held if held[1] < ledger.clock(held[0])]
         if ready:
             self._held = [held for held in self._held if held not in ready]
-            self._bytes = sum(len(update) for _, _, update in self._held)
-        return [update for _, _, update in ready]
+            self._bytes = sum(len(held[2]) for held in self._held)
+        return [held[2:] for held in ready]

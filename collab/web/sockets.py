@@ -6,6 +6,7 @@ hosts close or read the socket when a request ends, so there its greenlet waits 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, MutableMapping
 from typing import Any, Final
 
@@ -110,7 +111,7 @@ def decide() -> Response | None:
     if done is None:
         return None
     # gevent-websocket has answered the handshake before the application was asked.
-    _open(hub, done.stream.handler.socket.fileno(), upgrade).wait_over()
+    _open(hub, os.dup(done.stream.handler.socket.fileno()), upgrade).wait_over()
     return Response()
 
 
@@ -120,10 +121,13 @@ def _open(hub: Hub, fileno: int, upgrade: Upgrade) -> Session:
 
 def take_over(ws: Any, document_id: str) -> None:
     """Flask-Sock's handler: the handshake is done, the session goes on without the request."""
-    session = _open(current_app.extensions["collab"], ws.sock.fileno(), g.collab_upgrade)
+    hub: Hub = current_app.extensions["collab"]
     ws.connected = False  # or Flask-Sock would send a close frame when this returns
-    if ws.mode != "gunicorn":
-        session.wait_over()
+    if ws.mode == "gunicorn":
+        # Not duplicated: that leaves the old number in epoll, all of which libev rebuilds when it comes up.
+        _open(hub, ws.sock.detach(), g.collab_upgrade)
+    else:
+        _open(hub, os.dup(ws.sock.fileno()), g.collab_upgrade).wait_over()
 
 
 for _path in (NATIVE_PATH, YJS_PATH):
