@@ -349,3 +349,15 @@ def test_types_side_by_side_are_not_taken_for_nested_ones() -> None:
         assert doc.apply([update((1, start, structs[start : start + 1000]))]) == {}
     assert len(structs) > MAX_NESTING
     assert parse_state_vector(doc.state_vector()) == {1: len(structs)}
+
+
+def test_clients_that_collide_a_few_at_a_time_do_not_make_a_document_unreadable() -> None:
+    doc = Document()
+    for part in range(2):
+        clients = [(part * 1000 + number + 1) << 20 for number in range(1000)]
+        assert doc.apply([update(*((client, 0, [top(TEXT, b"\x01x")]) for client in clients))]) == {}
+    content = doc.diff(EMPTY_STATE_VECTOR)
+    assert doc.diff(doc.state_vector(), ours=True) == EMPTY_UPDATE
+    again = Document(content)
+    assert parse_state_vector(again.state_vector(), ours=True) == parse_state_vector(doc.state_vector(), ours=True)
+    assert again.apply([text("y", 7)]) == {}

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from ydocs import Editor, step1, step2, update, yjs_awareness
 
+from collab.protocol.frames import BINARY, CLOSE
+from collab.protocol.ywebsocket import YWebsocket
 from collab.room import Room
-from collab.testing import Client, Closed, settle, stage
+from collab.testing import Client, Closed, mask_frame, settle, stage
 
 HELLO = Editor(7).type("hello")
 
@@ -371,3 +373,47 @@ def test_a_fault_of_ours_ends_one_session_with_1011_and_no_other(monkeypatch: py
         settle()
         assert types(bob.received()) == ["leave", "pong"]
         assert hub.metrics.labelled.pop(("greenlet_deaths", "")) == 1
+
+
+def test_nothing_follows_a_close_frame() -> None:
+    with stage(max_invalid=1) as hub:
+        yjs = hub.yjs("doc")
+        quiet(yjs)
+        yjs.send_raw(mask_frame(2, b"\x01\x01\xff") + mask_frame(2, b"\x66\x01\x78") + mask_frame(9, b"ping"))
+        settle()
+        assert [opcode for opcode, _ in yjs.frames()] == [BINARY, CLOSE]
+
+
+def test_a_room_that_fails_sends_its_members_away_to_come_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage() as hub:
+        alice, elsewhere = hub.yjs("doc"), hub.yjs("other")
+        quiet(alice, elsewhere)
+        monkeypatch.setattr(YWebsocket, "encode", lambda *_: 1 / 0)
+        alice.send(update(HELLO))
+        settle()
+        monkeypatch.undo()
+        alice.received()
+        assert alice.ended
+        assert hub.metrics.labelled.pop(("room_faults", "")) == 1
+        elsewhere.send(update(HELLO))
+        settle()
+        assert len(elsewhere.received()) == 1
+
+
+def test_who_builds_on_what_has_not_come_is_asked_for_it_and_nobody_else() -> None:
+    with stage() as hub:
+        alice, bob = hub.yjs("doc"), hub.yjs("doc")
+        editor = Editor(9)
+        first, second = editor.type("a"), editor.type("b")
+        quiet(alice, bob)
+        alice.send(update(second))
+        bob.send(update(Editor(10).type("x")))
+        settle()
+        assert step1(hub.rooms["doc"].document.state_vector()) in alice.received()
+        assert [message[:2] for message in bob.received()] == [b"\x00\x02"]
+        alice.send(step2(first))
+        settle()
+        other = Editor()
+        for message in bob.received():
+            other.read(message)
+        assert str(other) == "ab"

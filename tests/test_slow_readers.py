@@ -7,9 +7,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ydocs import Editor, step1, update, yjs_awareness
 
 from collab.clock import now
+from collab.session import Session
 from collab.testing import Client, Closed, Stage, settle, stage
 
 BATCH = 50
@@ -238,3 +240,36 @@ def test_who_takes_nothing_at_all_for_the_slow_timeout_is_closed_and_who_takes_a
             messages += stuck.received()
             settle()
         assert messages[-1] == Closed(1013, "too slow for too long")
+
+
+def test_who_asks_for_all_presence_again_and_again_without_reading_gets_it_once() -> None:
+    with stage() as hub:
+        talker, asker = hub.yjs("doc"), hub.native("doc")
+        for client in range(1, 33):
+            talker.send(yjs_awareness(client, 1, '"' + "x" * 30_000 + '"'))
+        settle()
+        drain(asker)
+        narrow(asker)
+        for _ in range(1000):
+            asker.send(b"\x03")
+        settle()
+        assert asker.session is not None and asker.session.backlog is not None
+        assert len(asker.session.backlog) < 5
+        assert sum(len(message) for message in drain(asker)) < 4_000_000
+
+
+def test_a_repair_that_fails_ends_the_session_rather_than_leave_it_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(send_queue=4) as hub:
+        writer, slow = hub.yjs("doc"), hub.yjs("doc")
+        narrow(slow)
+        editor = Editor(9)
+        for _ in range(50):
+            writer.send(update(editor.type("x" * 1000)))
+            settle()
+            writer.received()
+        monkeypatch.setattr(Session, "on_caught_up", lambda *_: 1 / 0)
+        while not slow.ended:
+            slow.received()
+            settle()
+        assert slow.session not in hub.sessions
+        assert hub.metrics.labelled.pop(("greenlet_deaths", "")) == 1
