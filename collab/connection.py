@@ -152,14 +152,15 @@ class Connection:
     def deliver(self, frame: bytes, parts: Sequence[Part]) -> None:
         """Send a broadcast, or keep for later what the socket does not take."""
         backlog = self.backlog
-        if backlog is not None:
+        if backlog is None:
+            self._push(frame)
+            backlog = self.backlog
+            if backlog is None:
+                return
+        else:
             backlog.add(parts)
-            if backlog.state_vector is None:
-                backlog.mark(self.state_vector())
-            return
-        self._push(frame)
-        if self.backlog is not None:
-            self.backlog.mark(self.state_vector())
+        if backlog.state_vector is None:
+            backlog.mark(self.state_vector())
 
     def put(self, frame: bytes) -> None:
         """Send a frame for this client alone, behind all that waits; nothing follows a close frame."""
