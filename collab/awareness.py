@@ -136,6 +136,14 @@ class Awareness:
             self._bury(client, self.records[client].clock, now)
         return ids
 
+    def pass_on(self, old: Owner, new: Owner) -> None:
+        """Make all that is `old`'s `new`'s."""
+        ids = self._owned.pop(old, set())
+        for client in ids:
+            self.records[client].owner = new
+        if ids:
+            self._owned[new] = ids | self._owned.get(new, set())
+
     def _bury(self, client: int, clock: int, now: float) -> None:
         self.records[client] = Record(clock, None, None, now)
         self._gone.pop(client, None)

@@ -13,8 +13,8 @@ from typing import Final
 
 from gevent.queue import Queue
 
+from collab.member import Part
 from collab.protocol.messages import Relay
-from collab.room import Part
 
 JOIN_SIZE: Final = 65536
 """Bytes up to which waiting frames are joined into one write."""

@@ -1,7 +1,8 @@
 """Time as the rest of the package sees it, and identifiers that sort by it.
 
 Durations and deadlines are seconds on the monotonic clock (`now`); only what a person or another machine reads is
-wall-clock time (`utc`, `ksuid`). Whatever depends on time takes `now` as an argument, so that tests own the clock.
+wall-clock time (`utc`, `unix`, `ksuid`). Whatever depends on time takes `now` as an argument, so that tests own the
+clock.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from datetime import UTC, datetime
 
 now = time.monotonic
+unix = time.time
 
 KSUID_EPOCH = 1_400_000_000
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

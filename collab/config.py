@@ -16,13 +16,15 @@ from typing import Any
 from collab.errors import ConfigError
 
 PREFIX = "COLLAB_"
+HEROKU = "DATABASE_URL"
+"""Where platforms in Heroku's style say which database there is; `COLLAB_STORE` goes before it."""
 MIB = 1024 * 1024
 
 log = logging.getLogger(__name__)
 
 
-def _setting(default: float, help_text: str, *, least: float = 0) -> Any:
-    return field(default=default, metadata={"help": help_text, "least": least})
+def _setting(default: float | str, help_text: str, *, least: float = 0, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": help_text, "least": least, "choices": choices})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,23 @@ class Settings:
     )
     max_invalid: int = _setting(100, "invalid messages a session may send in a minute until it is closed 1008", least=1)
     stop_timeout: float = _setting(2.0, "seconds that a stopping server gives its clients to say goodbye", least=0.1)
+    resume_grace: float = _setting(10.0, "seconds in which who lost the connection may come back unnoticed; 0: none")
+    store: str = _setting(
+        "sqlite:///collab.db",
+        "where documents are kept: sqlite:///file, postgresql://user:password@host/name or memory:",
+    )
+    ack: str = _setting(
+        "stored", "when an update is acknowledged: stored (on disk) or applied", choices=("stored", "applied")
+    )
+    flush_interval: float = _setting(0.02, "seconds that an update waits at most for others to be stored with")
+    max_unstored: int = _setting(
+        64 * MIB, "bytes of updates kept in memory while the store is away, before updates are refused", least=1
+    )
+    compact_size: int = _setting(MIB, "bytes of single updates at which an open document is compacted", least=1)
+    version_interval: float = _setting(
+        3600.0, "seconds between the versions that are saved of a document while it is edited; 0: none"
+    )
+    version_keep: int = _setting(50, "versions without a name that are kept of each document", least=1)
 
     @classmethod
     def load(cls, *sources: Mapping[str, Any]) -> Settings:
@@ -56,17 +75,24 @@ class Settings:
         known = {PREFIX + f.name.upper(): f for f in fields(cls)}
         values: dict[str, Any] = {}
         for source in reversed(sources):
+            if HEROKU in source:
+                values["store"] = source[HEROKU]
+        for source in reversed(sources):
             for key in source:
                 if key in known:
                     values[known[key].name] = _parse(key, source[key], type(known[key].default), known[key].metadata)
                 elif key.startswith(PREFIX):
-                    close = difflib.get_close_matches(key, known, n=1)
+                    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
                     hint = f"; did you mean {close[0]}?" if close else ""
                     log.warning("Setting %s is not known and has no effect%s", key, hint)
         return cls(**values)
 
 
-def _parse(key: str, value: Any, kind: type, limits: Mapping[str, Any]) -> float:
+def _parse(key: str, value: Any, kind: type, limits: Mapping[str, Any]) -> float | str:
+    if kind is str:
+        if not isinstance(value, str) or not value or (limits["choices"] and value not in limits["choices"]):
+            raise ConfigError(f"{key} is {value!r}; it is {limits['help']}")
+        return value
     try:
         number: float = kind(value)
         if isinstance(value, float) and number != value:

@@ -23,10 +23,10 @@ from collab.clock import now
 from collab.config import Settings
 from collab.crew import Crew
 from collab.errors import FrameError
+from collab.member import Part
 from collab.metrics import Metrics
 from collab.protocol import frames
-from collab.protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, FrameParser
-from collab.room import Part
+from collab.protocol.frames import BINARY, CLOSE, DELIBERATE, PING, PONG, TEXT, CloseCode, FrameParser
 from collab.transport import Socket
 
 CLOSE_TIMEOUT: Final = 5.0
@@ -59,6 +59,7 @@ class Connection:
         "due",
         "heard",
         "state",
+        "vanished",
     )
 
     def __init__(self, socket: Socket, settings: Settings, metrics: Metrics, crew: Crew) -> None:
@@ -69,6 +70,7 @@ class Connection:
         self._crew = crew
         self._parser = FrameParser(settings.max_message_size)
         self.state = OPEN
+        self.vanished = True  # it ends without anybody having meant it to
         self.backlog: Backlog | None = None
         self.heard = self.active = now()  # last sign of life, last message
         self._ping_at = self.due = self.heard + settings.ping_interval
@@ -135,6 +137,7 @@ class Connection:
         except FrameError as error:
             self._fail(error)
             return True
+        self.vanished = code not in DELIBERATE
         self.on_end()
         self.put(frames.encode_close(code) if code != 1005 else frames.encode_frame(CLOSE, b""))
         self.state = CLOSING
@@ -232,6 +235,7 @@ class Connection:
         """Say goodbye; the connection ends when the client has answered, or `CLOSE_TIMEOUT` later. Idempotent."""
         if self.state is not OPEN:
             return
+        self.vanished = False
         self.on_end()
         self.put(frames.encode_close(code, reason))
         self.state = CLOSING

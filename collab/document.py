@@ -1,4 +1,4 @@
-"""One shared document. The only module that knows pycrdt.
+"""One shared document.
 
 Invariants borne here:
 
@@ -14,8 +14,8 @@ update when 16 are applied at once. Nothing says that they stay as they are: pyc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from pycrdt import _pycrdt
 
@@ -30,7 +30,8 @@ from collab.protocol.yupdate import (
     encode_state_vector,
     parse_update,
 )
-from collab.protocol.ywaiting import Waiting
+from collab.protocol.ywaiting import Held, Waiting
+from collab.updates import contain, load, merge
 
 MAX_NESTING: Final = 1000
 """Depth of shared types. Browsers delete them recursively too, and overflow at a few thousand."""
@@ -38,19 +39,17 @@ MAX_NESTING: Final = 1000
 NESTING_SLACK: Final = 10_000
 """How deep the types may have become at the most before it is counted; 30,000 levels fit on a stack of 8 MB."""
 
-_CLIENT: Final = 0
-"""Our client id, which never writes anything."""
-
 
 class _Commit:
-    """One `apply`: what was taken, refused by index, or left half done by yrs, and whether joining them failed."""
+    """One `apply`: what was taken, refused or held by index, or left half done by yrs, and whether joining failed."""
 
-    __slots__ = ("apart", "leftovers", "refused", "taken", "transaction")
+    __slots__ = ("apart", "held", "leftovers", "refused", "taken", "transaction")
 
     def __init__(self, transaction: _pycrdt.Transaction) -> None:
         self.transaction = transaction
         self.taken: list[bytes] = []
         self.refused: dict[int, InvalidUpdate] = {}
+        self.held: list[int] = []
         self.leftovers: list[bytes] = []
         self.apart = False
 
@@ -66,20 +65,23 @@ class Document:
         taken: what took effect in the last `apply`, as updates: those it was given without the refused and the
             waiting ones (the usual ones joined), then those that had waited for them.
         early: which of those it was given came before what they build on, by index.
+        released: the tags of those that had come too early and have now taken effect.
+        lapsed: the tags of those that had come too early and never will.
     """
 
-    __slots__ = ("_doc", "_ledger", "_state_vector", "_waiting", "early", "generation", "taken")
+    __slots__ = ("_doc", "_ledger", "_state_vector", "_waiting", "early", "generation", "lapsed", "released", "taken")
 
     def __init__(self, content: bytes | None = None) -> None:
         self.generation = 0
         self.taken: Sequence[bytes] = ()
-        self.early: list[int] = []
-        self._doc = _pycrdt.Doc(_CLIENT, None, None)
+        self.early: Sequence[int] = ()
+        self.released: Sequence[Any] = ()
+        self.lapsed: Sequence[Any] = ()
+        self._doc = load(content or EMPTY_UPDATE)
         self._ledger = Ledger()
         self._waiting: Waiting | None = None  # made when it is needed, which in most documents is never
         self._state_vector: bytes | None = None
         if content and content != EMPTY_UPDATE:
-            self._doc = _loaded(content)
             self._ledger.load(content, self.state_vector())
 
     @property
@@ -87,25 +89,25 @@ class Document:
         """Number of updates that wait for others to come before them."""
         return 0 if self._waiting is None else len(self._waiting)
 
-    def apply(self, updates: Sequence[bytes]) -> dict[int, InvalidUpdate]:
+    def apply(self, updates: Sequence[bytes], tags: Sequence[Any] = ()) -> dict[int, InvalidUpdate]:
         """Apply updates in one transaction; the refused ones by index.
 
-        One that builds on what has not come yet is neither refused nor in `taken`, but kept until that comes.
+        One that builds on what has not come yet is neither refused nor in `taken`, but kept until that comes; `tags`,
+        one for each update, say which these are.
         """
-        self.early = []
         commit = _Commit(self._doc.create_transaction())
         refused = commit.refused
+        self.early = self.released = self.lapsed = ()
         sound = False
         try:
-            self._take(commit, updates)
-            while self._waiting and commit.taken and (ready := self._waiting.ready(self._ledger)):
-                # Who is refused here was told nothing when it came too early, and may be gone now.
-                commit.refused = {}
-                self._take(commit, [update for update, _ in ready], [tries for _, tries in ready])
+            self._take(commit, updates, tags=tags)
+            self.early = commit.held
+            if self._waiting is not None:
+                self._release(commit, self._waiting)
             commit.transaction.commit()
             sound = not commit.leftovers
         except BaseException as error:
-            _contain(error)
+            contain(error)
         finally:
             _drop(commit.transaction)
         if not sound:
@@ -115,6 +117,18 @@ class Document:
             self.generation += 1
             self._state_vector = None
         return refused
+
+    def _release(self, commit: _Commit, waiting: Waiting) -> None:
+        """Apply what has waited for what came, and for what comes of that."""
+        released: list[Any] = []
+        while waiting and commit.taken and (ready := waiting.ready(self._ledger)):
+            commit.refused, commit.held = {}, []
+            self._take(commit, [held.update for held in ready], again=ready)
+            waiting.lapsed += [ready[index].tag for index in commit.refused]
+            gone = {*commit.refused, *commit.held}
+            released += [held.tag for index, held in enumerate(ready) if index not in gone and held.tag is not None]
+        self.released = released
+        self.lapsed, waiting.lapsed = [tag for tag in waiting.lapsed if tag is not None], []
 
     def state_vector(self) -> bytes:
         """The clocks that this document has; the same object until it changes."""
@@ -139,20 +153,23 @@ class Document:
     def news(self) -> Sequence[bytes]:
         """`taken`, joined into one update unless yrs cannot."""
         try:
-            return [Document.merge(self.taken)] if len(self.taken) > 1 else self.taken
+            return [merge(self.taken)] if len(self.taken) > 1 else self.taken
         except BaseException as error:
-            _contain(error)
+            contain(error)
             return self.taken
 
-    @staticmethod
-    def merge(updates: Sequence[bytes]) -> bytes:
-        """Join updates that a document has taken into one."""
-        if len(updates) == 1:
-            return updates[0]
-        return _pycrdt.merge_updates(tuple(updates)) if updates else EMPTY_UPDATE
+    def _take(
+        self, commit: _Commit, updates: Sequence[bytes], *, tags: Sequence[Any] = (), again: Sequence[Held] = ()
+    ) -> None:
+        """Apply updates or keep them for later, the usual ones joined, which is half the work; `again`: as held."""
 
-    def _take(self, commit: _Commit, updates: Sequence[bytes], tries: Sequence[int] = ()) -> None:
-        """Apply updates or keep them for later, the usual ones joined, which is half the work; `tries` of held ones."""
+        def hold(index: int, missing: tuple[int, int], update: bytes) -> None:
+            if self._waiting is None:
+                self._waiting = Waiting()
+            tag, tries = (again[index].tag, again[index].tries + 1) if again else (tags[index] if tags else None, 0)
+            commit.held.append(index)
+            self._waiting.hold(Held(*missing, update, tag, tries))
+
         ledger = self._ledger
         usual: list[tuple[int, bytes]] = []
         for index, update in enumerate(updates):
@@ -160,39 +177,32 @@ class Document:
             try:
                 missing = ledger.admit(update)
                 if missing is not None:
-                    self._hold(index, missing, update, tries)
+                    hold(index, missing, update)
                 elif ledger.usual and ledger.known is None:
                     usual.append((index, update))
                 else:
                     known = ledger.known
-                    self._put_usual(commit, usual, tries)
+                    self._put_usual(commit, usual, hold)
                     usual = []
                     if ledger.nesting > NESTING_SLACK:
                         self._measure(commit.transaction, update, before)
                     self._put(commit, update, known)
             except InvalidUpdate as error:
                 commit.refused[index] = error
-        self._put_usual(commit, usual, tries)
+        self._put_usual(commit, usual, hold)
         if commit.apart:
             ledger.reset(self._doc.get_state(commit.transaction))
 
-    def _hold(self, index: int, missing: tuple[int, int], update: bytes, tries: Sequence[int]) -> None:
-        if self._waiting is None:
-            self._waiting = Waiting()
-        if tries:
-            self._waiting.hold(*missing, update, tries[index] + 1)
-        else:
-            self._waiting.hold(*missing, update)
-            self.early.append(index)
-
-    def _put_usual(self, commit: _Commit, usual: list[tuple[int, bytes]], tries: Sequence[int]) -> None:
+    def _put_usual(
+        self, commit: _Commit, usual: list[tuple[int, bytes]], hold: Callable[[int, tuple[int, int], bytes], None]
+    ) -> None:
         """Apply admitted updates as one, or one by one if yrs does not take them so."""
         if len(usual) > 1:
             try:
-                joined = Document.merge([update for _, update in usual])
+                joined = merge([update for _, update in usual])
                 self._doc.apply_update(commit.transaction, joined)
             except BaseException as error:
-                _contain(error)
+                contain(error)
                 if not isinstance(error, ValueError):
                     commit.leftovers.append(joined)
             else:
@@ -207,7 +217,7 @@ class Document:
                 if missing is None:
                     self._put(commit, update, self._ledger.known if commit.apart else None)
                 else:
-                    self._hold(index, missing, update, tries)
+                    hold(index, missing, update)
             except InvalidUpdate as error:
                 commit.refused[index] = error
 
@@ -216,7 +226,7 @@ class Document:
         try:
             self._doc.apply_update(commit.transaction, update)
         except BaseException as error:
-            _contain(error)
+            contain(error)
             # ValueError comes from the decoder, before anything changes.
             if not isinstance(error, ValueError):
                 commit.leftovers.append(update)
@@ -252,7 +262,7 @@ class Document:
         What it had integrated by then stays, and counts as taken: others could not place what builds on it.
         """
         content = _encode(self._doc, EMPTY_STATE_VECTOR)
-        self._doc = _loaded(content)
+        self._doc = load(content)
         self._state_vector = None
         self._ledger.load(content, self.state_vector())
         clocks = {
@@ -263,18 +273,6 @@ class Document:
         rest = _encode(self._doc, encode_state_vector(self._ledger.clocks() | clocks))
         if rest != EMPTY_UPDATE:
             taken.append(rest)
-
-
-def _loaded(content: bytes) -> _pycrdt.Doc:
-    """A document with `content`."""
-    doc = _pycrdt.Doc(_CLIENT, None, None)
-    transaction = doc.create_transaction()
-    try:
-        doc.apply_update(transaction, content)
-        transaction.commit()
-    finally:
-        transaction.drop()
-    return doc
 
 
 def _encode(doc: _pycrdt.Doc, state_vector: bytes) -> bytes:
@@ -290,10 +288,4 @@ def _drop(transaction: _pycrdt.Transaction) -> None:
     try:
         transaction.drop()
     except BaseException as error:
-        _contain(error)
-
-
-def _contain(error: BaseException) -> None:
-    """Let through what does not come from yrs. Its panics are no `Exception`, and their class cannot be imported."""
-    if not isinstance(error, ValueError | RuntimeError) and type(error).__name__ != "PanicException":
-        raise error
+        contain(error)

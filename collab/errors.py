@@ -3,12 +3,16 @@
     CollabError
     ├── ConfigError            the operator's: a setting that cannot work; raised at start-up
     ├── StoreError             ours: the store could not do what was asked
+    │   ├── Damaged            what it has is not what was stored
+    │   ├── Quarantined        the document is kept as it is until an operator has looked
+    │   └── Exists             there is such a document already
     ├── HandshakeRefused       the client's (or ours: 503): the upgrade is answered with an HTTP status
     └── ProtocolError          the peer's: what it sent cannot be taken
         ├── InvalidMessage     the session goes on, its client is told
         │   ├── UnknownType
         │   ├── InvalidUpdate
-        │   └── TooLarge
+        │   ├── TooLarge
+        │   └── NotStorable    ours: the store is away, and as much as may be is kept in memory already
         └── FrameError         the stream itself is broken: the socket is closed with `close_code`
 
 Bound here: a decoder given bytes from the network raises `ProtocolError` and nothing else, and no message of
@@ -27,7 +31,19 @@ class ConfigError(CollabError):
 
 
 class StoreError(CollabError):
-    """The store could not load or keep a document."""
+    """The store could not load or keep a document; the text says what to do."""
+
+
+class Damaged(StoreError):
+    """What the store has of a document is not what was stored."""
+
+
+class Quarantined(StoreError):
+    """The document is in quarantine: kept as it is, and not opened, until an operator has looked."""
+
+
+class Exists(StoreError):
+    """There is such a document already."""
 
 
 class HandshakeRefused(CollabError):
@@ -77,6 +93,12 @@ class TooLarge(InvalidMessage):
     """A message or state over one of the limits."""
 
     code = "too_large"
+
+
+class NotStorable(InvalidMessage):
+    """An update that is not taken because the store is away and `COLLAB_MAX_UNSTORED` is reached."""
+
+    code = "not_storable"
 
 
 class FrameError(ProtocolError):

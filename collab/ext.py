@@ -12,11 +12,12 @@ import os
 
 from flask import Flask
 
+from collab.archive import Seed
 from collab.config import Settings
 from collab.hub import Hub
 from collab.metrics import Metrics
-from collab.stores.memory import MemoryStore
-from collab.web import sockets
+from collab.stores import open_store
+from collab.web import health, sockets
 
 
 class Collab:
@@ -24,9 +25,12 @@ class Collab:
 
     Args:
         app: the application to extend at once.
+        seed: what new documents begin with: given the id of a document that does not exist yet, its plain text, or
+            None for an empty one. It may wait, as a view may. The text is the Yjs text `text`.
     """
 
-    def __init__(self, app: Flask | None = None) -> None:
+    def __init__(self, app: Flask | None = None, *, seed: Seed | None = None) -> None:
+        self._seed = seed
         if app is not None:
             self.init_app(app)
 
@@ -36,5 +40,7 @@ class Collab:
         Raises:
             ConfigError: a `COLLAB_…` setting cannot work.
         """
-        app.extensions["collab"] = Hub(Settings.load(app.config, os.environ), MemoryStore(), Metrics())
+        settings = Settings.load(app.config, os.environ)
+        app.extensions["collab"] = Hub(settings, open_store(settings.store), Metrics(), self._seed)
         sockets.register(app)
+        app.register_blueprint(health.blueprint)

@@ -4,25 +4,28 @@ Invariants borne here:
 
 * Only the hub's greenlet changes the room map, and it does no I/O: documents are loaded in greenlets beside it, and
   all first visitors of a document share one load. After each wait the state is looked at again.
-* A room leaves the map only when nobody is in it, looked at in the same breath.
-* Rooms that have something to tell do so once, at the end of the loop pass that brought it.
+* A room leaves the map only when nobody is in it or may come back, all of it is stored and the document was left in
+  order, looked at in the same breath. Who comes while that is being done finds the room as it was.
 * Stopping is: ask, prove, deadline (`stop`).
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Final, NamedTuple
 
-from gevent import get_hub, sleep
+from gevent import sleep
 from gevent.event import AsyncResult, Event
 from gevent.queue import Empty, Queue
 
+from collab.archive import Opened, Seed
+from collab.caretaker import Caretaker
 from collab.clock import now
 from collab.config import Settings
 from collab.crew import Crew
-from collab.document import Document
-from collab.errors import CollabError, StoreError
+from collab.errors import CollabError, Quarantined, StoreError
+from collab.looppass import LoopPass
+from collab.member import Identity
 from collab.metrics import Metrics
 from collab.protocol.dialect import Dialect
 from collab.protocol.frames import CloseCode
@@ -34,27 +37,33 @@ from collab.transport import Socket
 log = logging.getLogger(__name__)
 
 TICK: Final = 1.0
-"""Seconds between looks at what is due: pings, presence, goodbyes that are not answered."""
+"""Seconds between looks at what is due: pings, presence, goodbyes that are not answered, what others have stored."""
+
+PEOPLE_INTERVAL: Final = 300.0
+"""Seconds between notes of who is still in a document."""
+
+FLUSH_TIMEOUT: Final = 4.0
+"""Seconds that a stopping server gives its store; with the goodbyes, well inside gunicorn's `graceful_timeout`."""
 
 
-class _Want:
+class _Want(NamedTuple):
     """Somebody waits for a document's room."""
 
-    __slots__ = ("document_id", "room")
-
-    def __init__(self, document_id: str, room: AsyncResult[Room]) -> None:
-        self.document_id = document_id
-        self.room = room
+    document_id: str
+    room: AsyncResult[Room]
 
 
-class _Loaded:
+class _Loaded(NamedTuple):
     """A load has ended, with a document or an error."""
 
-    __slots__ = ("document_id", "outcome")
+    document_id: str
+    outcome: Opened | StoreError
 
-    def __init__(self, document_id: str, outcome: Document | StoreError) -> None:
-        self.document_id = document_id
-        self.outcome = outcome
+
+class _Gone(NamedTuple):
+    """A room's document is another one in the store by now, or none."""
+
+    room: Room
 
 
 class Hub:
@@ -62,21 +71,22 @@ class Hub:
 
     Args:
         settings: sizes and times.
-        store: where documents come from.
+        store: where documents are kept.
         metrics: where to count.
+        seed_text: what a new document begins with: given its id, plain text or None. May wait, as a Flask view may.
     """
 
-    def __init__(self, settings: Settings, store: Store, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, store: Store, metrics: Metrics, seed_text: Seed | None = None) -> None:
         self.settings = settings
         self.metrics = metrics
         self.crew = Crew(metrics)
         self.rooms: dict[str, Room] = {}
         self.sessions: set[Session] = set()
         self.stopping = False
-        self._store = store
+        self.caretaker = Caretaker(settings, store, metrics, self.crew, self.rooms, self.release, self._gone, seed_text)
         self._loading: dict[str, list[AsyncResult[Room]]] = {}
-        self._inbox: Queue[_Want | _Loaded | Room | None] = Queue()
-        self._pass: list[Room] = []
+        self._inbox: Queue[_Want | _Loaded | _Gone | Room | None] = Queue()
+        self._pass = LoopPass(metrics)
         self._tick_at = self._clean_up_at = 0.0
         self._started = self._over = False
         self._stopped = Event()
@@ -89,11 +99,18 @@ class Hub:
             self._started = True
             self._clean_up_at = now() + self.settings.cleanup_interval
             self.crew.spawn("hub", self._run)
+            self.caretaker.start()
 
-    def open(self, fileno: int, dialect: Dialect, document_id: str, user_id: str, user_name: str) -> Session:
+    def unready(self) -> list[str]:
+        """Why nobody should be sent here now; nothing if all is well."""
+        reasons = ["the server is stopping"] if self.stopping else []
+        trouble = self.caretaker.saver.trouble
+        return reasons + ([f"changes cannot be stored: {trouble}"] if trouble else [])
+
+    def open(self, fileno: int, dialect: Dialect, document_id: str, identity: Identity) -> Session:
         """Begin a session on a socket past its handshake; the descriptor is the session's from here on."""
         self.start()
-        session = Session(self, Socket(fileno), dialect, document_id, user_id, user_name)
+        session = Session(self, Socket(fileno), dialect, document_id, identity)
         self.sessions.add(session)
         self.metrics.count("connections", dialect.name)
         self.crew.spawn("reader", session.run)
@@ -103,6 +120,7 @@ class Hub:
         """The document's room, opened if need be. Switches greenlets unless it is open already.
 
         Raises:
+            Quarantined: the document cannot be read.
             StoreError: the document cannot be loaded.
         """
         while True:
@@ -123,25 +141,6 @@ class Hub:
     def forget(self, session: Session) -> None:
         """`session` is over."""
         self.sessions.discard(session)
-
-    # ---- the end of a loop pass
-
-    def _schedule(self, room: Room) -> None:
-        if not self._pass:
-            get_hub().loop.run_callback(self._end_pass)
-        self._pass.append(room)
-
-    def _end_pass(self) -> None:
-        rooms, self._pass = self._pass, []
-        for room in rooms:
-            try:
-                room.flush()
-            except BaseException:
-                # One room's fault must not keep the others from their news; its own members have missed some.
-                log.exception("A room could not tell its news; its members have to come again")
-                self.metrics.count("room_faults")
-                for member in room.members():
-                    member.lost()
 
     # ---- the hub's greenlet
 
@@ -171,6 +170,8 @@ class Hub:
             self._want(request)
         elif isinstance(request, _Loaded):
             self._loaded(request)
+        elif isinstance(request, _Gone):
+            self._drop(request.room)
         elif request is not None:
             self._unload(request)
 
@@ -185,11 +186,13 @@ class Hub:
             self.crew.spawn("load", self._load, want.document_id)
 
     def _load(self, document_id: str) -> None:
-        outcome: Document | StoreError = StoreError("the load ended without a result")
+        outcome: Opened | StoreError = StoreError("the load ended without a result")
         try:
-            outcome = Document(self._store.load(document_id))
+            outcome = self.caretaker.archive.open(document_id)
+        except Quarantined as error:
+            outcome = error
         except CollabError as error:
-            log.error("A document could not be loaded: %s", error)
+            log.error("Document %r could not be loaded: %s", document_id, error)
             outcome = StoreError(str(error))
         finally:
             self._inbox.put(_Loaded(document_id, outcome))
@@ -200,22 +203,39 @@ class Hub:
             for wanted in waiting:
                 wanted.set_exception(loaded.outcome)
             return
+        document, journal, seeds = loaded.outcome
         room = Room(
             loaded.document_id,
-            loaded.outcome,
-            self._schedule,
+            document,
+            journal,
+            self._pass.add,
             self.release,
             self.metrics,
             self.settings.max_awareness_size,
+            seeds,
         )
+        self.caretaker.attach(room)
         self.rooms[loaded.document_id] = room
         for wanted in waiting:
             wanted.set(room)
 
     def _unload(self, room: Room) -> None:
-        if not len(room) and not room.closed:
+        if not room.closed and room.deserted and self.caretaker.may_go(room):
             room.closed = True
             del self.rooms[room.document_id]
+
+    def _drop(self, room: Room) -> None:
+        if room.closed:
+            return
+        room.closed = True
+        del self.rooms[room.document_id]
+        for session in list(self.sessions):
+            if session.room is room:
+                session.close(CloseCode.RESTART, "the document was replaced")
+        room.journal.abandon()
+
+    def _gone(self, room: Room) -> None:
+        self._inbox.put(_Gone(room))
 
     # ---- time
 
@@ -225,7 +245,8 @@ class Hub:
             if at >= session.due:
                 session.tick(at)
         for room in self.rooms.values():
-            room.presences.tick(at)
+            room.tick(at)
+        self.caretaker.tick()
 
     def clean_up(self, at: float) -> None:
         """What happens every clean-up interval: end who is idle or stuck, let go of rooms where nobody is."""
@@ -237,17 +258,19 @@ class Hub:
                 session.close(CloseCode.IDLE, "no activity")
         for room in list(self.rooms.values()):
             room.tidy()
-            if not len(room):
+            if at >= room.noted_at + PEOPLE_INTERVAL:
+                room.note_all(at)
+            if room.deserted:
                 self.release(room)
 
     # ---- stopping
 
     def stop(self) -> None:
-        """End all sessions and greenlets, within `COLLAB_STOP_TIMEOUT` seconds. Idempotent. Switches greenlets.
+        """End all sessions and greenlets, within `COLLAB_STOP_TIMEOUT` and `FLUSH_TIMEOUT`. Idempotent.
 
-        First no session is begun any more (`stopping`); then each client is told to come back (1012), not all in
-        one moment, since they do come back at once; then their goodbyes are waited for; whoever has not answered by
-        the deadline is cut off, and what is still at work then is ended and named in the log.
+        Switches greenlets. First no session is begun any more (`stopping`); then each client is told to come back
+        (1012), not all in one moment, since they do come back at once; then their goodbyes are waited for; whoever has
+        not answered by the deadline is cut off. Then the rest is stored, and what is still at work is ended and named.
         """
         if self.stopping:
             self._stopped.wait()
@@ -264,10 +287,14 @@ class Hub:
             sleep(0.02)
         for session in list(self.sessions):
             session.lost()
+        sleep(0)  # their last words
+        self.caretaker.put_away(FLUSH_TIMEOUT)
+        deadline = now() + 1.0
         self._over = True
         self._inbox.put(None)
         if not self.crew.join(max(0.0, deadline - now())):
             log.warning("Ended what did not end by itself: %s", ", ".join(sorted(set(self.crew.names()))))
             self.crew.kill()
+        self.caretaker.close()
         log.info("Stopped; counted since the start: %s", self.metrics.snapshot())
         self._stopped.set()

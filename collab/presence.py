@@ -19,7 +19,7 @@ from collab.protocol.messages import Presence
 from collab.protocol.yawareness import Entry, decode_awareness
 
 if TYPE_CHECKING:
-    from collab.room import Member
+    from collab.member import Member
 
 CLAIM_TIMEOUT: Final = 2.0
 
@@ -143,6 +143,19 @@ class Presences:
             elif claim.owner is member:
                 del self._claims[client]
                 self._tell(self.awareness.apply([claim.entry], claim.member, now).changed)
+
+    def claimed(self, member: Member) -> bool:
+        """Whether somebody else waits for what is `member`'s."""
+        return any(claim.owner is member for claim in self._claims.values())
+
+    def pass_on(self, old: Member, new: Member) -> None:
+        """What was `old`'s is `new`'s, which goes on in its place."""
+        self.awareness.pass_on(old, new)
+        if old in self._own:
+            self._own[new] = self._own.pop(old)
+        for claim in self._claims.values():
+            claim.owner = new if claim.owner is old else claim.owner
+            claim.member = new if claim.member is old else claim.member
 
     def tick(self, now: float) -> None:
         """Expire, renew, and settle the claims that have waited long enough."""

@@ -7,35 +7,28 @@ notices. What does not depend on the others (answers, acks, errors) goes out at 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from collab.backlog import Backlog
 from collab.clock import ksuid, now, utc
 from collab.connection import OPEN, Connection
-from collab.errors import ProtocolError, StoreError
+from collab.errors import NotStorable, ProtocolError, Quarantined, StoreError
+from collab.handlers import HANDLERS
+from collab.member import Identity, Member
 from collab.protocol.dialect import Dialect
 from collab.protocol.frames import CloseCode
 from collab.protocol.messages import (
     Ack,
-    Awareness,
-    AwarenessJson,
     Error,
     Ignored,
     Join,
     Leave,
-    Ping,
-    Pong,
     Presence,
-    QueryAwareness,
-    Relay,
     ServerMessage,
     SyncStatus,
     SyncStep1,
-    SyncStep2,
     Update,
 )
-from collab.protocol.yupdate import check_state_vector
 from collab.room import Room
 from collab.transport import Socket
 
@@ -43,6 +36,9 @@ if TYPE_CHECKING:
     from collab.hub import Hub
 
 log = logging.getLogger(__name__)
+
+STATUS_BEAT: Final = 1.0
+"""Seconds between messages to a client that waits for a status: y-sweet's gives a connection up after three without."""
 
 _MINUTE: Final = 60.0
 _WHO_IS_HERE: Final = frozenset((Presence, Join, Leave))
@@ -56,52 +52,60 @@ class Session(Connection):
         socket: the connection, past the handshake; the session owns it.
         dialect: what the client speaks.
         document_id: the document that it asked for.
-        user_id: who it is.
-        user_name: what to call it.
+        identity: who it is.
     """
 
     __slots__ = (
         "_beat_at",
+        "_confirmed",
         "_hub",
         "_invalid",
         "_invalid_since",
+        "_resumes",
+        "_status",
         "_updates",
+        "anonymous",
         "connected_at",
         "dialect",
         "document_id",
+        "heir",
         "id",
         "room",
         "user_id",
         "user_name",
     )
 
-    def __init__(
-        self, hub: Hub, socket: Socket, dialect: Dialect, document_id: str, user_id: str, user_name: str
-    ) -> None:
+    def __init__(self, hub: Hub, socket: Socket, dialect: Dialect, document_id: str, identity: Identity) -> None:
         super().__init__(socket, hub.settings, hub.metrics, hub.crew)
         self._hub = hub
         self.id = ksuid()
         self.dialect = dialect
         self.document_id = document_id
-        self.user_id = user_id
-        self.user_name = user_name
+        self.user_id = identity.user_id
+        self.user_name = identity.user_name
+        self.anonymous = identity.anonymous
         self.connected_at = utc()
         self.room: Room | None = None
-        self._updates = 0  # those of a client that numbers them
+        self.heir: Member | None = None
+        self._resumes = identity.session_id
+        self._updates = 0  # those of a client that is given receipts for them
+        self._confirmed = 0
+        self._status: tuple[int, SyncStatus] | None = None  # asked after so many updates, and not answered yet
         self._invalid = 0
         self._invalid_since = 0.0
         self._beat_at = self.heard + dialect.keepalive if dialect.keepalive else float("inf")
         self.due = min(self.due, self._beat_at)
 
-    def describe(self) -> dict[str, str]:
-        """The session as its own client gets to know it."""
-        return {
+    def describe(self) -> dict[str, str | int]:
+        """The session as its own client gets to know it; one that goes on also how many of its updates have come."""
+        described: dict[str, str | int] = {
             "id": self.id,
             "document_id": self.document_id,
             "user_id": self.user_id,
             "user_name": self.user_name,
             "connected_at": self.connected_at,
         }
+        return described if self._resumes is None else {**described, "updates": self._updates}
 
     # ---- its life
 
@@ -123,6 +127,11 @@ class Session(Connection):
     def _enter(self) -> None:
         try:
             room = self._hub.enter(self.document_id)
+        except Quarantined:
+            text = "The document is in quarantine, since it cannot be read: whoever runs this server has to look at it"
+            self.reply(Error("quarantined", text))
+            self.close(CloseCode.QUARANTINED, "the document is in quarantine")
+            return
         except StoreError:
             self.close(CloseCode.TRY_AGAIN_LATER, "the document cannot be loaded now; come back later")
             return
@@ -130,17 +139,40 @@ class Session(Connection):
             self._hub.release(room)
             return
         self.room = room
-        room.join(self)
+        if not self._go_on(room):
+            room.join(self)
         present = room.presences.awareness.present()
         welcome: list[ServerMessage] = [room.initial_state(self), SyncStep1(room.document.state_vector())]
         if present and not self.dialect.json_presence:
             welcome.append(Presence(present))
+        if self._confirmed:
+            welcome.append(Ack(self._confirmed))
         self.put(b"".join(map(self.dialect.encode, welcome)))
+
+    def _go_on(self, room: Room) -> bool:
+        """Go on with the session that this client says it had, if it had it."""
+        old = room.find(self._resumes) if self._resumes is not None else None
+        if not isinstance(old, Session) or not (self.anonymous or old.user_id == self.user_id):
+            self._resumes = None
+            return False
+        self.id, self.connected_at = old.id, old.connected_at
+        self.user_id, self.user_name, self.anonymous = old.user_id, old.user_name, old.anonymous
+        self._updates, self._confirmed = old._updates, old._confirmed
+        if old.dialect.json_presence:
+            self.dialect = self.dialect.with_json_presence()
+        room.resume(old, self)
+        old.heir = self
+        old.room = None
+        old.lost()
+        self._metrics.count("resumed")
+        return True
 
     def on_end(self) -> None:
         if self.room is not None:
             room, self.room = self.room, None
-            room.leave(self, now())
+            # Nobody can come back as somebody without a name, unless by the session's id.
+            may_return = self.vanished and (self.dialect.numbers_updates or not self.anonymous)
+            room.leave(self, now(), self._settings.resume_grace if may_return else 0.0)
 
     # ---- what the client says
 
@@ -148,57 +180,30 @@ class Session(Connection):
         try:
             message = self.dialect.decode(payload, text)
             if self.room is not None:
-                _HANDLERS[type(message)](self, self.room, message)
+                HANDLERS[type(message)](self, self.room, message)
         except ProtocolError as error:
             self.refuse(error)
 
-    def _number(self) -> int:
-        """The next update's number; 0 in a dialect that does not number them."""
-        if not self.dialect.numbers_updates:
+    def number(self) -> int:
+        """The next update's number; 0 for a client that is not given receipts."""
+        if not self._updates and not self.dialect.numbers_updates:
             return 0
         self._updates += 1
         return self._updates
 
-    def _on_update(self, room: Room, message: Update) -> None:
-        room.submit(self, message.update, self._number())
+    def await_status(self, status: SyncStatus) -> int:
+        """The client wants `status` back once all that it has sent is done with; the number that this takes.
 
-    def _on_step2(self, room: Room, message: SyncStep2) -> None:
-        room.fill(self, message.update, self._number())
+        A later question takes the place of one that still waits.
+        """
+        self._updates += 1
+        self._status = (self._updates, status)
+        self._beat_at = min(self._beat_at, now() + STATUS_BEAT)
+        self.due = min(self.due, self._beat_at)
+        return self._updates
 
-    def _on_step1(self, room: Room, message: SyncStep1) -> None:
-        if self.backlog is None:
-            self.put(room.step2(self.dialect, message.state_vector))
-        else:
-            check_state_vector(message.state_vector)
-            self.backlog.owed = message.state_vector
-
-    def _on_awareness(self, room: Room, message: Awareness) -> None:
-        room.presences.update(self, message.awareness, self.heard)
-
-    def _on_awareness_json(self, room: Room, message: AwarenessJson) -> None:
-        room.regroup(self, self.dialect.with_json_presence())
-        room.presences.update_json(self, message.parts, self.heard)
-
-    def _on_query_awareness(self, room: Room, message: QueryAwareness) -> None:
-        if message.json:
-            room.regroup(self, self.dialect.with_json_presence())
-        if self.backlog is None:
-            self.reply(Presence(room.presences.awareness.present()))
-        else:
-            # Answered once, when all that waits has been read.
-            self.backlog.missed.add(Presence)
-
-    def _on_sync_status(self, room: Room, message: SyncStatus) -> None:
-        room.commit()
-        self.reply(message)
-
-    def _on_relay(self, room: Room, message: Relay) -> None:
-        room.relay(self, message.text)
-
-    def _on_ping(self, room: Room, message: Ping) -> None:
-        self.reply(Pong())
-
-    def _on_ignored(self, room: Room, message: Ignored) -> None:
+    def overlook(self, message: Ignored) -> None:
+        """The client has said something that its dialect says to ignore."""
         self._metrics.count("ignored", message.what)
 
     # ---- what it is told
@@ -209,9 +214,17 @@ class Session(Connection):
         if frame:
             self.put(frame)
 
-    def acknowledge(self) -> None:
-        """All updates that this client has sent are done with."""
-        self.reply(Ack(self._updates))
+    def confirm(self, number: int) -> None:
+        """All updates that this client has sent, up to this number, are done with."""
+        if self.heir is not None:
+            self.heir.confirm(number)
+            return
+        self._confirmed = number
+        if self.dialect.numbers_updates:
+            self.reply(Ack(number))
+        if self._status is not None and self._status[0] <= number:
+            status, self._status = self._status[1], None
+            self.reply(status)
 
     def refuse(self, error: ProtocolError, update: int = 0) -> None:
         """Tell the client that something was not taken; close on one that sends little else."""
@@ -219,6 +232,8 @@ class Session(Connection):
         if self.state is not OPEN:
             return
         self.reply(Error.of(error, update or None))
+        if isinstance(error, NotStorable):
+            return
         at = now()
         if at - self._invalid_since > _MINUTE:
             self._invalid_since, self._invalid = at, 0
@@ -260,20 +275,5 @@ class Session(Connection):
         if at >= self._beat_at:
             if self.backlog is None:
                 self.reply(Presence({}))
-            self._beat_at = at + self.dialect.keepalive
+            self._beat_at = at + (STATUS_BEAT if self._status is not None else self.dialect.keepalive)
         self.due = min(self.due, self._beat_at)
-
-
-_Handler = Callable[[Session, Room, Any], None]
-_HANDLERS: Final[dict[type, _Handler]] = {
-    Update: Session._on_update,
-    SyncStep1: Session._on_step1,
-    SyncStep2: Session._on_step2,
-    Awareness: Session._on_awareness,
-    AwarenessJson: Session._on_awareness_json,
-    QueryAwareness: Session._on_query_awareness,
-    SyncStatus: Session._on_sync_status,
-    Relay: Session._on_relay,
-    Ping: Session._on_ping,
-    Ignored: Session._on_ignored,
-}

@@ -13,6 +13,7 @@ Nothing here sleeps: `settle` returns when no greenlet can run and no byte is un
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -24,8 +25,10 @@ import gevent
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
+from collab.archive import Seed
 from collab.config import Settings
 from collab.hub import Hub
+from collab.member import Identity
 from collab.metrics import Metrics
 from collab.protocol.dialect import Dialect
 from collab.protocol.frames import BINARY, CLOSE, PING, PONG, TEXT
@@ -93,7 +96,13 @@ class Client:
             self.send_raw(mask_frame(BINARY, message))
 
     def close(self) -> None:
-        """Vanish without a word."""
+        """Say goodbye and go."""
+        with contextlib.suppress(OSError):  # the server was faster, or does not read
+            self.sock.send(mask_frame(CLOSE, b""))
+        self.sock.close()
+
+    def vanish(self) -> None:
+        """Go without a word, as who loses the network."""
         self.sock.close()
 
     def received(self) -> list[Any]:
@@ -139,24 +148,36 @@ def _meaning(frame: Frame) -> Any:
 class Stage(Hub):
     """A hub whose clients are in the same process."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        super().__init__(settings, store, Metrics())
+    def __init__(self, settings: Settings, store: Store, seed_text: Seed | None = None) -> None:
+        super().__init__(settings, store, Metrics(), seed_text)
         self.clients: list[Client] = []
 
-    def connect(self, dialect: Dialect, document_id: str, user: str = "", name: str = "") -> Client:
-        """Open a session; returns when it has been welcomed."""
+    def connect(
+        self, dialect: Dialect, document_id: str, user: str = "", name: str = "", session_id: str | None = None
+    ) -> Client:
+        """Open a session; returns when it has been welcomed. Without `user` it is anonymous."""
         ours, theirs = socket.socketpair()
-        user = user or f"user-{os.urandom(4).hex()}"
-        session = self.open(ours.detach(), dialect, document_id, user, name or user)
+        identity = Identity(
+            user or f"anonymous-{os.urandom(4).hex()}", name or user or "Anonymous", not user, session_id
+        )
+        session = self.open(ours.detach(), dialect, document_id, identity)
         theirs.setblocking(False)
         client = Client(theirs, session)
         self.clients.append(client)
         settle()
         return client
 
-    def native(self, document_id: str, user: str = "", *, binary: bool = False, json_presence: bool = False) -> Client:
-        """A native client."""
-        return self.connect(NATIVE[binary, json_presence], document_id, user)
+    def native(
+        self,
+        document_id: str,
+        user: str = "",
+        *,
+        binary: bool = False,
+        json_presence: bool = False,
+        session_id: str | None = None,
+    ) -> Client:
+        """A native client; `session_id` is that of a session that it wants to go on with."""
+        return self.connect(NATIVE[binary, json_presence], document_id, user, session_id=session_id)
 
     def yjs(self, document_id: str, user: str = "") -> Client:
         """A y-websocket client."""
@@ -164,17 +185,18 @@ class Stage(Hub):
 
 
 @contextmanager
-def stage(store: Store | None = None, **settings: Any) -> Iterator[Stage]:
+def stage(store: Store | None = None, *, seed_text: Seed | None = None, **settings: Any) -> Iterator[Stage]:
     """A hub with these settings; at the end it is stopped, and must have let go of everything.
 
     Args:
-        store: where documents come from; memory by default.
+        store: where documents are kept; memory by default.
+        seed_text: what new documents begin with.
         settings: fields of `Settings`.
 
     Raises:
         AssertionError: sessions or greenlets are left, or a greenlet has died of an error.
     """
-    hub = Stage(Settings(**settings), store or MemoryStore())
+    hub = Stage(Settings(**settings), store or MemoryStore(), seed_text)
     hub.start()
     try:
         yield hub

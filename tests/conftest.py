@@ -10,11 +10,15 @@ from collections.abc import Iterator
 import pytest
 from processes import SERVE, Serve, Server
 
+# No test leaves a file where it was run.
+os.environ["COLLAB_STORE"] = "memory:"
+
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """`collab serve` with its defaults, shared by all tests that do not stop it."""
-    running = Server(SERVE, {}).wait_ready()
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`collab serve` with its defaults, shared by all tests that do not stop it; its database is where it may be."""
+    database = tmp_path_factory.mktemp("server") / "collab.db"
+    running = Server(SERVE, {"COLLAB_STORE": f"sqlite:///{database}"}).wait_ready()
     yield running
     code = running.stop()
     assert code == 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from collab.backlog import JOIN_SIZE, Backlog
+from collab.member import Part
 from collab.protocol.messages import Join, Presence, Relay, ServerMessage, Update
-from collab.room import Part
 
 MOST = 6
 MOST_BYTES = 100

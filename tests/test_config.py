@@ -13,6 +13,8 @@ from collab.errors import ConfigError
 
 FIELDS = dataclasses.fields(Settings)
 every_setting = pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+NUMBERS = [field for field in FIELDS if not isinstance(field.default, str)]
+every_number = pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
 
 
 def key(field: dataclasses.Field[Any]) -> str:
@@ -32,16 +34,17 @@ def test_the_defaults_are_those_of_the_protocol(name: str, value: float) -> None
     assert getattr(Settings(), name) == value
 
 
-@every_setting
+@every_number
 def test_a_setting_is_read_from_text_as_from_a_number(field: dataclasses.Field[Any]) -> None:
     kind = type(field.default)
     for source in ({key(field): "7"}, {key(field): 7}):
         settings = Settings.load(source)
-        assert settings == dataclasses.replace(Settings(), **{field.name: 7})
+        changed: dict[str, Any] = {field.name: 7}
+        assert settings == dataclasses.replace(Settings(), **changed)
         assert type(getattr(settings, field.name)) is kind
 
 
-@every_setting
+@every_number
 def test_a_setting_is_taken_from_its_least_value_on(field: dataclasses.Field[Any]) -> None:
     least = field.metadata["least"]
     assert getattr(Settings.load({key(field): str(least)}), field.name) == least
@@ -49,7 +52,7 @@ def test_a_setting_is_taken_from_its_least_value_on(field: dataclasses.Field[Any
         Settings.load({key(field): str(least - 1)})
 
 
-@every_setting
+@every_number
 @pytest.mark.parametrize(
     "value",
     ["", "many", "nan", "inf", "-inf", "1e999", float("nan"), float("inf"), None, [], "9" * 5000],
@@ -107,4 +110,21 @@ def test_settings_cannot_be_changed() -> None:
 @every_setting
 def test_every_setting_is_described_and_its_default_works(field: dataclasses.Field[Any]) -> None:
     assert field.metadata["help"]
-    assert field.default >= field.metadata["least"]
+    assert getattr(Settings.load({key(field): field.default}), field.name) == field.default
+    if not isinstance(field.default, str):
+        assert field.default >= field.metadata["least"]
+
+
+@pytest.mark.parametrize("value", ["", None, 5, "later", "Stored"])
+def test_a_choice_is_one_of_those_there_are(value: object) -> None:
+    with pytest.raises(ConfigError, match="COLLAB_ACK"):
+        Settings.load({"COLLAB_ACK": value})
+    assert Settings.load({"COLLAB_ACK": "applied"}).ack == "applied"
+
+
+def test_the_database_that_a_platform_gives_is_the_store_unless_another_is_set() -> None:
+    platform = {"DATABASE_URL": "postgres://u:p@h/n"}
+    assert Settings.load(platform).store == "postgres://u:p@h/n"
+    assert Settings.load({"COLLAB_STORE": "memory:"}, platform).store == "memory:"
+    assert Settings.load(platform, {"COLLAB_STORE": "memory:"}).store == "memory:"
+    assert Settings.load({}).store == "sqlite:///collab.db"

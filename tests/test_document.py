@@ -31,6 +31,7 @@ from collab.protocol.lib0 import var_string
 from collab.protocol.yledger import Ledger
 from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE, parse_state_vector, parse_update
 from collab.protocol.ywaiting import MAX_HELD
+from collab.updates import merge
 
 
 def letters(word: str, client: int = 1, first: int = 0) -> list[bytes]:
@@ -66,7 +67,7 @@ def test_updates_take_effect_together_and_in_order() -> None:
     doc = Document()
     first, *others = letters("hello")
     assert doc.apply([first, *others]) == {}
-    assert doc.taken == [first, Document.merge(others)]
+    assert doc.taken == [first, merge(others)]
     assert doc.generation == 1
     assert reading(whole(doc)) == "hello"
     assert parse_state_vector(doc.state_vector()) == {1: 5}
@@ -115,10 +116,10 @@ def test_a_bad_state_vector_is_refused(state_vector: bytes) -> None:
 
 
 def test_updates_merge_into_one() -> None:
-    assert Document.merge([]) == EMPTY_UPDATE
+    assert merge([]) == EMPTY_UPDATE
     only = text("x")
-    assert Document.merge([only]) is only
-    assert reading(Document.merge(letters("hello"))) == "hello"
+    assert merge([only]) is only
+    assert reading(merge(letters("hello"))) == "hello"
 
 
 def test_what_comes_too_early_waits_and_is_taken_with_what_it_waited_for() -> None:
@@ -155,7 +156,7 @@ def test_whoever_passes_on_what_was_taken_has_the_same_document() -> None:
     while updates:
         doc.apply([updates.pop() for _ in range(min(len(updates), rng.randrange(1, 5)))])
         if doc.taken:
-            assert replica.apply([Document.merge(doc.taken)]) == {}
+            assert replica.apply([merge(doc.taken)]) == {}
             assert replica.waiting == 0
     assert doc.waiting == 0
     assert parse_state_vector(replica.state_vector()) == parse_state_vector(doc.state_vector())
@@ -188,7 +189,7 @@ def test_what_a_client_says_again_is_passed_on_as_it_was_said_first() -> None:
     assert [section[:3] for section in parse_update(taken).sections] == [(1, 3, 5)]
     assert parse_update(taken).deletions == [(1, 0, 1)]
     assert reading(whole(doc)) == "bcyz"
-    assert reading(Document.merge([text("abc"), taken])) == "bcyz"
+    assert reading(merge([text("abc"), taken])) == "bcyz"
     doc.apply([text("ab")])
     assert doc.taken == []
 
@@ -199,7 +200,7 @@ def test_what_was_integrated_of_an_update_that_is_refused_is_passed_on() -> None
     half = update((5, 0, [top(EMBED, b"\x011"), child(EMBED, clock(1, 0), b"\x011"), gc(1)]))
     assert list(doc.apply([half, *letters("de", 6)])) == [0]
     assert parse_state_vector(doc.state_vector()) == {1: 3, 5: 1, 6: 2}
-    assert replica.apply([Document.merge(doc.taken)]) == {}
+    assert replica.apply([merge(doc.taken)]) == {}
     assert parse_state_vector(replica.state_vector()) == parse_state_vector(doc.state_vector())
     assert list(doc.apply([update((5, 1, [child(EMBED, clock(1, 0), b"\x011")]))])) == [0]
     assert doc.apply([update((5, 1, [top(EMBED, b"\x011")]))]) == {}
@@ -257,7 +258,7 @@ def test_a_panic_of_yrs_is_an_update_refused() -> None:
     bad = text("x", 9)
     doc._doc = Panicking(doc._doc, 9, at_commit=False)  # type: ignore[assignment]
     assert list(doc.apply([first, bad, second])) == [1]
-    assert replica.apply([Document.merge(doc.taken)]) == {}
+    assert replica.apply([merge(doc.taken)]) == {}
     for each in (doc, replica):
         assert parse_state_vector(each.state_vector()) == {1: 3, 6: 2, 9: 1}
         assert each.apply([update((1, 3, [after(TEXT, clock(1, 2), b"\x01f")]))]) == {}

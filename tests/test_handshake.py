@@ -203,12 +203,10 @@ def test_names_that_differ_are_different_documents(server: Server) -> None:
 
 @PATHS
 def test_users_need_not_say_who_they_are(server: Server, path: str) -> None:
-    with (
-        connect(server.port, NATIVE + "anonymous") as watcher,
-        connect(server.port, path + "anonymous"),
-        connect(server.port, path + "anonymous?user_id=&user_name="),
-    ):
-        joined = [watcher.read_until(is_event("join"))["user"] for _ in range(2)]
+    with connect(server.port, NATIVE + "anonymous") as watcher:
+        watcher.read_until(is_step1)
+        with connect(server.port, path + "anonymous"), connect(server.port, path + "anonymous?user_id=&user_name="):
+            joined = [watcher.read_until(is_event("join"))["user"] for _ in range(2)]
     assert [user["name"] for user in joined] == ["Anonymous", "Anonymous"]
     assert joined[0]["id"] != joined[1]["id"]
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from members import Recorder
 
 from collab.awareness import EXPIRY, MAX_CLIENTS, RENEWAL, Awareness
 from collab.errors import InvalidUpdate, ProtocolError, TooLarge
 from collab.metrics import Metrics
 from collab.presence import CLAIM_TIMEOUT, Presences
-from collab.protocol.dialect import Dialect
-from collab.protocol.messages import AwarenessJson, Presence, ServerMessage
+from collab.protocol.messages import AwarenessJson, Presence
 from collab.protocol.native import NATIVE
 from collab.protocol.yawareness import encode_awareness
-from collab.protocol.ywebsocket import YWEBSOCKET
-from collab.room import Part
 
 ID = 5
 HERE = "{}"
@@ -28,43 +25,6 @@ NATIVE_JSON = NATIVE[False, True]
 Entries = dict[int, tuple[int, str | None]]
 
 
-class Member:
-    """A member that keeps what it is told, and was last heard at `heard`."""
-
-    def __init__(self, user_id: str, dialect: Dialect = YWEBSOCKET) -> None:
-        self.user_id = user_id
-        self.user_name = user_id.title()
-        self.dialect = dialect
-        self.replies: list[ServerMessage] = []
-        self.probes = 0
-        self.losses = 0
-        self.heard = 0.0
-
-    def reply(self, message: ServerMessage) -> None:
-        self.replies.append(message)
-
-    def probe(self) -> None:
-        self.probes += 1
-
-    def heard_since(self, when: float) -> bool:
-        return self.heard > when
-
-    def lost(self) -> None:
-        self.losses += 1
-
-    def describe(self) -> dict[str, str]:
-        return {}
-
-    def deliver(self, frame: bytes, parts: Sequence[Part]) -> None:
-        raise AssertionError("presence delivers nothing by itself")
-
-    def acknowledge(self) -> None:
-        raise AssertionError("presence acknowledges nothing")
-
-    def refuse(self, error: ProtocolError, update: int = 0) -> None:
-        raise AssertionError("presence refuses by raising")
-
-
 class Stage:
     """Presence in a room of y-websocket clients alice (twice), bob and carol."""
 
@@ -72,12 +32,12 @@ class Stage:
         self.metrics = Metrics()
         self.wakes = 0
         self.presences = Presences(Awareness(), MAX_STATE, self.metrics, self._wake)
-        self.alice, self.alice_again, self.bob, self.carol = map(Member, ("alice", "alice", "bob", "carol"))
+        self.alice, self.alice_again, self.bob, self.carol = map(Recorder, ("alice", "alice", "bob", "carol"))
 
     def _wake(self) -> None:
         self.wakes += 1
 
-    def say(self, member: Member, entries: Entries, now: float = 0.0) -> None:
+    def say(self, member: Recorder, entries: Entries, now: float = 0.0) -> None:
         """One awareness update of a member."""
         self.presences.update(member, encode_awareness(entries), now)
 
@@ -125,7 +85,7 @@ def test_a_change_wakes_the_room_and_an_echo_does_not(stage: Stage) -> None:
 
 
 def test_only_a_client_that_needs_its_own_presence_back_gets_it(stage: Stage) -> None:
-    native = Member("nat", NATIVE[False, False])
+    native = Recorder("nat", NATIVE[False, False])
     stage.say(stage.alice, {ID: (1, HERE)})
     stage.say(native, {6: (1, HERE), 7: (1, HERE)})
     assert stage.presences.news() == [
@@ -135,7 +95,7 @@ def test_only_a_client_that_needs_its_own_presence_back_gets_it(stage: Stage) ->
 
 
 def test_what_the_server_does_to_an_entry_its_client_hears_too(stage: Stage) -> None:
-    native = Member("nat", NATIVE[False, False])
+    native = Recorder("nat", NATIVE[False, False])
     stage.say(native, {6: (1, HERE)})
     stage.presences.news()
     stage.presences.tick(EXPIRY)
@@ -277,11 +237,11 @@ def test_that_somebody_else_is_gone_is_a_claim_as_well(stage: Stage) -> None:
 
 
 @pytest.fixture
-def json_member() -> Member:
-    return Member("dora", NATIVE_JSON)
+def json_member() -> Recorder:
+    return Recorder("dora", NATIVE_JSON)
 
 
-def said(stage: Stage, member: Member, *parts: dict[str, Any], now: float = 0.0) -> tuple[int, int, dict[str, Any]]:
+def said(stage: Stage, member: Recorder, *parts: dict[str, Any], now: float = 0.0) -> tuple[int, int, dict[str, Any]]:
     """Client id, clock and state of a member that says `parts`, one after the other."""
     for part in parts:
         stage.presences.update_json(member, part, now)
@@ -290,7 +250,7 @@ def said(stage: Stage, member: Member, *parts: dict[str, Any], now: float = 0.0)
     return client, clock, json.loads(state)
 
 
-def test_a_client_without_yjs_is_given_an_id_and_becomes_an_ordinary_entry(stage: Stage, json_member: Member) -> None:
+def test_a_client_without_yjs_is_given_an_id_and_becomes_an_ordinary_entry(stage: Stage, json_member: Recorder) -> None:
     client, clock, state = said(stage, json_member, {"cursor": {"line": 42, "column": 15}, "state": [1]})
     assert 0 <= client < 2**32
     assert clock == 1
@@ -304,7 +264,7 @@ def test_a_client_without_yjs_is_given_an_id_and_becomes_an_ordinary_entry(stage
     assert (list(message.entries), author) == ([client], json_member)
 
 
-def test_each_part_stays_until_it_is_replaced_or_cleared(stage: Stage, json_member: Member) -> None:
+def test_each_part_stays_until_it_is_replaced_or_cleared(stage: Stage, json_member: Recorder) -> None:
     _, clock, state = said(
         stage, json_member, {"cursor": {"line": 1}, "state": 1}, {"cursor": {"line": 2}}, {"state": None}, {}
     )
@@ -322,12 +282,12 @@ def test_each_part_stays_until_it_is_replaced_or_cleared(stage: Stage, json_memb
     ],
 )
 def test_a_client_can_add_to_who_it_is_but_not_be_somebody_else(
-    stage: Stage, json_member: Member, user: Any, known_as: dict[str, str]
+    stage: Stage, json_member: Recorder, user: Any, known_as: dict[str, str]
 ) -> None:
     assert said(stage, json_member, {"user": user})[2]["user"] == known_as
 
 
-def test_a_json_state_over_the_limit_is_refused_and_the_last_one_stays(stage: Stage, json_member: Member) -> None:
+def test_a_json_state_over_the_limit_is_refused_and_the_last_one_stays(stage: Stage, json_member: Recorder) -> None:
     before = said(stage, json_member, {"state": "a"})
     room = MAX_STATE - len(stage.known[before[0]][1] or "")
     with pytest.raises(TooLarge):
@@ -336,7 +296,7 @@ def test_a_json_state_over_the_limit_is_refused_and_the_last_one_stays(stage: St
     assert said(stage, json_member, {"state": "a" * (room + 1)})[1] == 2
 
 
-def test_json_presence_is_renewed_by_the_server_and_gone_with_its_member(stage: Stage, json_member: Member) -> None:
+def test_json_presence_is_renewed_by_the_server_and_gone_with_its_member(stage: Stage, json_member: Recorder) -> None:
     client, _, _ = said(stage, json_member, {})
     stage.news()
     stage.presences.tick(RENEWAL)
@@ -347,7 +307,7 @@ def test_json_presence_is_renewed_by_the_server_and_gone_with_its_member(stage: 
     assert stage.known == {client: (3, None)}
 
 
-def test_one_who_leaves_and_comes_back_is_a_new_client_with_nothing_said(stage: Stage, json_member: Member) -> None:
+def test_one_who_leaves_and_comes_back_is_a_new_client_with_nothing_said(stage: Stage, json_member: Recorder) -> None:
     old, _, _ = said(stage, json_member, {"state": 1})
     stage.presences.leave(json_member, 1.0)
     new, clock, state = said(stage, json_member, {})
@@ -355,14 +315,14 @@ def test_one_who_leaves_and_comes_back_is_a_new_client_with_nothing_said(stage: 
     assert (clock, "state" in state) == (1, False)
 
 
-def test_json_presence_counts_among_the_clients_that_a_session_may_be(stage: Stage, json_member: Member) -> None:
+def test_json_presence_counts_among_the_clients_that_a_session_may_be(stage: Stage, json_member: Recorder) -> None:
     stage.say(json_member, dict.fromkeys(range(MAX_CLIENTS), (1, HERE)))
     with pytest.raises(TooLarge):
         stage.presences.update_json(json_member, {}, 0.0)
     assert len(stage.known) == MAX_CLIENTS
 
 
-def test_no_state_can_be_made_that_browsers_cannot_read(stage: Stage, json_member: Member) -> None:
+def test_no_state_can_be_made_that_browsers_cannot_read(stage: Stage, json_member: Recorder) -> None:
     """JSON knows no infinity, but `1e999` is valid JSON and becomes one in Python."""
     with contextlib.suppress(ProtocolError):
         message = NATIVE_JSON.decode(b'{"type":"awareness","cursor":{"line":1e999}}', text=True)

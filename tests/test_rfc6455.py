@@ -71,6 +71,14 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server that announces at once who is gone, however it went."""
+    running = Server(SERVE, {"COLLAB_RESUME_GRACE": "0"}).wait_ready()
+    yield running
+    running.stop(signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
 def pair(server: Server) -> Iterator[Pair]:
     pair = Pair(server.port)
     with pair.alice, pair.bob:
@@ -80,7 +88,7 @@ def pair(server: Server) -> Iterator[Pair]:
 @pytest.fixture(scope="module")
 def small_server() -> Iterator[Server]:
     """A server that takes messages of at most `LIMIT` bytes."""
-    running = Server(SERVE, {"COLLAB_MAX_MESSAGE_SIZE": str(LIMIT)}).wait_ready()
+    running = Server(SERVE, {"COLLAB_MAX_MESSAGE_SIZE": str(LIMIT), "COLLAB_RESUME_GRACE": "0"}).wait_ready()
     yield running
     running.stop(signal.SIGINT)
 

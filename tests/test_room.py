@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import greenlet
 import pytest
+from members import Recorder
 from ydocs import Editor
 
 from collab.document import Document
-from collab.errors import ProtocolError
+from collab.journal import Journal, Unstored
 from collab.metrics import Metrics
-from collab.protocol.dialect import Dialect
-from collab.protocol.messages import Relay, ServerMessage, Update
+from collab.protocol import ywaiting
+from collab.protocol.messages import Join, Leave, Relay, ServerMessage, SyncStep1, Update
 from collab.protocol.native import NATIVE, Native
 from collab.protocol.ywebsocket import YWEBSOCKET
-from collab.room import Part, Room
-
-
-class Recorder:
-    """A member that keeps what it is told."""
-
-    def __init__(self, user_id: str = "u", dialect: Dialect = YWEBSOCKET) -> None:
-        self.user_id = self.user_name = user_id
-        self.dialect = dialect
-        self.delivered: list[tuple[bytes, Sequence[Part]]] = []
-        self.replies: list[ServerMessage] = []
-        self.refused: list[int] = []
-        self.acknowledged = 0
-
-    def deliver(self, frame: bytes, parts: Sequence[Part]) -> None:
-        self.delivered.append((frame, parts))
-
-    def reply(self, message: ServerMessage) -> None:
-        self.replies.append(message)
-
-    def acknowledge(self) -> None:
-        self.acknowledged += 1
-
-    def refuse(self, error: ProtocolError, update: int = 0) -> None:
-        self.refused.append(update)
-
-    def describe(self) -> dict[str, str]:
-        return {}
-
-    def probe(self) -> None:
-        raise AssertionError("nobody claims anything here")
-
-    def heard_since(self, when: float) -> bool:
-        return True
-
-    def lost(self) -> None:
-        raise AssertionError("nobody is given up here")
+from collab.room import Room
 
 
 @contextmanager
@@ -70,16 +35,24 @@ def no_switch() -> Iterator[None]:
 class Passes:
     """Stands in for the hub: rooms that want to end the pass, and rooms that are empty."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 1 << 20) -> None:
         self.scheduled: list[Room] = []
         self.empty: list[Room] = []
-        self.room = Room("doc", Document(None), self.scheduled.append, self.empty.append, Metrics(), 1000)
+        journal = Journal(Unstored(limit), "epoch", new=True)
+        self.room = Room("doc", Document(), journal, self.scheduled.append, self.empty.append, Metrics(), 1000)
 
     def end(self) -> None:
         """End the loop pass."""
         rooms, self.scheduled[:] = list(self.scheduled), []
         for room in rooms:
             room.flush()
+
+    def store(self) -> list[bytes]:
+        """Stand in for the saver, too: what is stored now."""
+        changes, updates = self.room.journal.take()
+        self.room.journal.settle(changes, sum(map(len, updates)))
+        self.room.journal.unstored.change(-sum(map(len, updates)))
+        return updates
 
 
 @pytest.fixture
@@ -103,7 +76,8 @@ def test_no_operation_of_a_room_switches_greenlets(passes: Passes) -> None:
         room.presences.update_json(alice, {"cursor": 1}, 0.0)
         room.step2(YWEBSOCKET, b"\x00")
         passes.end()
-        room.presences.tick(40.0)
+        passes.store()
+        room.tick(40.0)
         room.tidy()
         room.leave(alice, 41.0)
         room.leave(bob, 41.0)
@@ -191,7 +165,8 @@ def test_a_member_that_left_is_acknowledged_nothing_and_its_update_is_kept(passe
     room.leave(alice, 0.0)
     room.leave(alice, 0.0)
     passes.end()
-    assert alice.acknowledged == 0
+    passes.store()
+    assert alice.confirmed == []
     assert room.document.generation == 1
     assert Update in [type(part.message) for _, parts in bob.delivered for part in parts]
 
@@ -204,7 +179,164 @@ def test_updates_of_a_pass_are_refused_one_by_one(passes: Passes) -> None:
     room.submit(alice, b"\x05\x05", 2)
     room.submit(alice, editor.type("y"), 3)
     passes.end()
-    assert (alice.refused, alice.acknowledged) == ([2], 1)
+    passes.store()
+    assert (alice.refused, alice.confirmed) == ([2], [3])
     other = Editor()
     other.doc.apply_update(room.document.diff(b"\x00"))
     assert str(other) == "xy"
+
+
+def test_a_receipt_comes_when_what_was_sent_is_stored(passes: Passes) -> None:
+    room, alice = passes.room, Recorder("a", NATIVE[False, False])
+    join(room, alice)
+    room.submit(alice, Editor(9).type("x"), 1)
+    passes.end()
+    assert alice.confirmed == []
+    assert len(passes.store()) == 1
+    assert alice.confirmed == [1]
+
+
+def test_what_holds_nothing_new_is_stored_when_all_before_it_is(passes: Passes) -> None:
+    room, alice, bob = passes.room, Recorder("a"), Recorder("b")
+    join(room, alice, bob)
+    text = Editor(9).type("x")
+    room.submit(alice, text, 1)
+    passes.end()
+    room.submit(bob, text, 1)
+    room.submit(bob, b"\x00\x00", 2)
+    passes.end()
+    assert bob.confirmed == []
+    passes.store()
+    assert bob.confirmed == [2]
+    room.submit(bob, text, 3)
+    passes.end()
+    assert bob.confirmed == [2, 3], "nothing of it has to be stored"
+
+
+def test_a_step2_that_brings_nothing_new_is_neither_told_nor_stored(passes: Passes) -> None:
+    room, alice = passes.room, Recorder("a")
+    join(room, alice)
+    editor = Editor(9)
+    room.submit(alice, editor.type("xyz"))
+    room.submit(alice, editor.delete(0, 1))
+    passes.end()
+    passes.store()
+    alice.delivered.clear()
+    room.fill(alice, editor.doc.get_update(), 1)
+    passes.end()
+    assert (alice.delivered, passes.store()) == ([], [])
+
+
+def test_what_came_too_early_is_not_confirmed_before_it_has_taken_effect(passes: Passes) -> None:
+    room, alice, bob = passes.room, Recorder("a"), Recorder("b")
+    join(room, alice, bob)
+    editor = Editor(9)
+    first, second = editor.type("x"), editor.type("y")
+    room.submit(alice, Editor(10).type("z"), 1)
+    room.submit(alice, second, 2)
+    room.submit(alice, Editor(11).type("z"), 3)
+    passes.end()
+    passes.store()
+    assert alice.confirmed == [1]
+    assert [type(message) for message in alice.replies] == [SyncStep1]
+    room.submit(bob, first, 1)
+    passes.end()
+    assert alice.confirmed == [1]
+    passes.end()
+    passes.store()
+    assert (alice.confirmed, bob.confirmed) == ([1, 3], [1])
+
+
+def test_what_came_too_early_and_is_let_go_is_refused_by_its_number(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ywaiting, "MAX_HELD", 1)
+    room, alice = passes.room, Recorder("a")
+    join(room, alice)
+    for number, client in enumerate((9, 10), 1):
+        editor = Editor(client)
+        editor.type("x")
+        room.submit(alice, editor.type("y"), number)
+    passes.end()
+    passes.end()
+    assert (alice.refused, alice.confirmed) == ([1], [1])
+
+
+def test_updates_are_refused_while_too_much_is_unstored_and_asked_for_again() -> None:
+    passes = Passes(limit=10)
+    room, alice = passes.room, Recorder("a")
+    join(room, alice)
+    editor = Editor(9)
+    room.submit(alice, editor.type("many letters"), 1)
+    passes.end()
+    room.submit(alice, editor.type("more"), 2)
+    passes.end()
+    assert alice.refused == [2]
+    passes.store()
+    room.ask_again()
+    assert [type(message) for message in alice.replies] == [SyncStep1]
+    room.fill(alice, editor.doc.get_update(room.document.state_vector()), 3)
+    passes.end()
+    passes.store()
+    assert alice.confirmed[-1] == 3
+    room.ask_again()
+    assert len(alice.replies) == 1
+
+
+def said(member: Recorder) -> list[type]:
+    return [type(part.message) for _, parts in member.delivered for part in parts]
+
+
+def test_who_vanishes_is_announced_as_gone_when_the_time_to_come_back_is_over(passes: Passes) -> None:
+    room, alice, bob = passes.room, Recorder("a", NATIVE[False, False]), Recorder("b", NATIVE[False, False])
+    join(room, alice, bob)
+    passes.end()
+    alice.delivered.clear()
+    room.leave(bob, 10.0, grace=5.0)
+    room.tick(14.0)
+    passes.end()
+    assert said(alice) == []
+    assert [user["id"] for user in room.initial_state(alice).users] == ["b"]
+    room.tick(15.0)
+    passes.end()
+    assert said(alice) == [Leave]
+    room.leave(alice, 20.0, grace=5.0)
+    assert passes.empty == [] and not room.deserted
+    room.tick(25.0)
+    assert passes.empty == [room] and room.deserted
+
+
+def test_who_comes_back_as_the_same_user_in_time_was_never_gone(passes: Passes) -> None:
+    room, alice, bob = passes.room, Recorder("a", NATIVE[False, False]), Recorder("b", NATIVE[False, False])
+    join(room, alice, bob)
+    passes.end()
+    alice.delivered.clear()
+    room.leave(bob, 10.0, grace=5.0)
+    join(room, Recorder("b"))
+    room.tick(15.0)
+    passes.end()
+    assert said(alice) == []
+    join(room, Recorder("c"))
+    passes.end()
+    assert said(alice) == [Join]
+
+
+def test_a_session_that_goes_on_keeps_presence_and_receipts(passes: Passes) -> None:
+    room, alice = passes.room, Recorder("a", NATIVE[False, False])
+    bob, again = Recorder("b", NATIVE[False, False]), Recorder("b", NATIVE[False, False])
+    join(room, alice, bob)
+    room.presences.update_json(bob, {"cursor": 1}, 0.0)
+    room.submit(bob, Editor(9).type("x"), 1)
+    passes.end()
+    alice.delivered.clear()
+    present = room.presences.awareness.present()
+    room.leave(bob, 10.0, grace=5.0)
+    assert room.find(bob.id) is bob
+    room.resume(bob, again)
+    room.tick(11.0)
+    passes.end()
+    assert (said(alice), room.presences.awareness.present()) == ([], present)
+    room.presences.update_json(again, {"cursor": 2}, 100.0)
+    assert len(room.presences.awareness.present()) == 1
+    room.leave(again, 101.0)
+    assert room.presences.awareness.present() == {}

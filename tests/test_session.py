@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from failing import FailingStore
 from ydocs import Editor, step1, step2, update, yjs_awareness
 
+from collab.clock import now
 from collab.protocol.frames import BINARY, CLOSE
+from collab.protocol.lib0 import var_bytes
 from collab.protocol.ywebsocket import YWebsocket
 from collab.room import Room
 from collab.testing import Client, Closed, mask_frame, settle, stage
@@ -285,6 +288,137 @@ def test_y_sweets_sync_status_comes_back_unchanged_behind_the_update_before_it()
         assert b"\x66\x02\x07\x08" in alice.received()
         room = hub.rooms["doc"]
         assert room.document.generation == 1
+
+
+def test_a_sync_status_waits_for_the_store_and_its_client_hears_something_meanwhile() -> None:
+    store = FailingStore()
+    with stage(store) as hub:
+        alice = hub.yjs("doc")
+        alice.send(update(HELLO))
+        alice.send(b"\x66\x01\x07")
+        settle()
+        assert b"\x66\x01\x07" not in alice.received()
+        start = now()
+        hub.tick(start + 1.1)
+        hub.tick(start + 2.2)
+        settle()
+        assert alice.received() == [b"\x01\x01\x00"] * 2
+        alice.send(b"\x66\x01\x08")
+        settle()
+        store.failing = False
+        assert hub.caretaker.saver.flush(5)
+        settle()
+        assert alice.received() == [b"\x66\x01\x08"], "the later question takes the earlier one's place"
+        alice.send(b"\x66\x01\x09")
+        settle()
+        assert alice.received() == [b"\x66\x01\x09"]
+
+
+def test_a_sync_status_that_is_no_number_is_too_large() -> None:
+    with stage() as hub:
+        alice = hub.yjs("doc")
+        quiet(alice)
+        alice.send(b"\x66" + var_bytes(bytes(257)))
+        settle()
+        assert b"too_large" in alice.received()[0]
+
+
+def welcome(client: Client) -> dict[str, Any]:
+    [state] = [message for message in client.received() if isinstance(message, dict)]
+    assert state["type"] == "initial_state"
+    return state
+
+
+def test_a_native_client_that_comes_back_in_time_goes_on_as_if_it_had_never_gone() -> None:
+    with stage() as hub:
+        watcher, alice = hub.native("doc", "watcher", json_presence=True), hub.native("doc", "alice")
+        session = welcome(alice)["session"]
+        editor = Editor()
+        alice.send({"type": "awareness", "cursor": 1})
+        for letter in "ab":
+            alice.send(update(editor.type(letter)))
+        quiet(watcher, alice)
+        alice.vanish()
+        settle()
+        again = hub.native("doc", "alice", session_id=session["id"])
+        messages = again.received()
+        assert messages[0]["session"] == {**session, "updates": 2}
+        assert messages[-1] == b"\x04\x02"
+        again.send(update(editor.type("c")))
+        again.send({"type": "awareness", "cursor": 2})
+        settle()
+        assert b"\x04\x03" in again.received()
+        told = watcher.received()
+        assert types(told) == [1, "awareness"] and None not in told[1]["awareness"].values()
+        assert hub.metrics.snapshot()["resumed"] == 1
+
+
+def test_a_native_client_takes_over_from_its_own_half_open_connection() -> None:
+    with stage() as hub:
+        watcher, alice = hub.native("doc", "watcher"), hub.native("doc", "alice")
+        session = welcome(alice)["session"]
+        quiet(watcher)
+        again = hub.native("doc", "alice", session_id=session["id"])
+        assert welcome(again)["session"]["id"] == session["id"]
+        assert alice.received() == [] and alice.ended
+        again.send(update(HELLO))
+        settle()
+        assert types(watcher.received()) == [1]
+        assert len(hub.rooms["doc"]) == 2
+
+
+def test_nobody_goes_on_with_a_session_of_somebody_else_or_of_nobody() -> None:
+    with stage() as hub:
+        alice = hub.native("doc", "alice")
+        session = welcome(alice)["session"]
+        for user, session_id in (("mallory", session["id"]), ("alice", "none")):
+            state = welcome(hub.native("doc", user, session_id=session_id))
+            assert state["session"]["id"] != session["id"]
+            assert "updates" not in state["session"]
+        assert not alice.ended
+
+
+def test_an_anonymous_client_goes_on_by_the_sessions_id_alone() -> None:
+    with stage() as hub:
+        alice = hub.native("doc")
+        session = welcome(alice)["session"]
+        alice.vanish()
+        settle()
+        assert welcome(hub.native("doc", session_id=session["id"]))["session"]["user_id"] == session["user_id"]
+
+
+def test_a_yjs_client_that_comes_back_as_the_same_user_is_not_announced_as_gone() -> None:
+    with stage() as hub:
+        watcher, alice = hub.native("doc", "watcher"), hub.yjs("doc", "alice")
+        alice.send(yjs_awareness(5, 1, '{"x":1}'))
+        quiet(watcher)
+        alice.vanish()
+        settle()
+        again = hub.yjs("doc", "alice")
+        again.send(yjs_awareness(5, 2, '{"x":2}'))
+        settle()
+        hub.tick(now() + 11)
+        settle()
+        assert watcher.received() == [b"\x02" + yjs_awareness(5, 2, '{"x":2}')[1:]]
+
+
+def test_who_does_not_come_back_in_time_is_gone_and_so_is_the_room() -> None:
+    with stage() as hub:
+        watcher, alice = hub.native("doc", "watcher"), hub.yjs("doc", "alice")
+        alice.send(yjs_awareness(5, 1, '{"x":1}'))
+        quiet(watcher)
+        alice.vanish()
+        settle()
+        assert watcher.received() == []
+        hub.tick(now() + 11)
+        settle()
+        assert types(watcher.received()) == ["leave", 2]
+        watcher.vanish()
+        settle()
+        assert list(hub.rooms) == ["doc"]
+        hub.tick(now() + 11)
+        settle()
+        assert hub.rooms == {}
 
 
 def test_ping_gets_pong() -> None:

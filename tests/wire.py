@@ -5,6 +5,7 @@ Nothing here waits for a time to pass: what does not come within `TIMEOUT` secon
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Callable, Mapping
@@ -92,11 +93,15 @@ class Wire:
         self.sock = socket.create_connection((HOST, port), TIMEOUT)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
+        self.polite = False  # whether it says goodbye when it leaves
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, traceback: TracebackType | None) -> None:
+        if self.polite:
+            with contextlib.suppress(OSError):  # the server was faster
+                self.goodbye()
         self.sock.close()
 
     # ---- out
@@ -206,6 +211,7 @@ def connect(port: int, path: str, *protocols: str) -> Wire:
     wire.send(request(path, *protocols))
     status, _, body = wire.read_answer()
     assert status == 101, body
+    wire.polite = True
     return wire
 
 

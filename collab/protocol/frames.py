@@ -37,6 +37,12 @@ class CloseCode(IntEnum):
     RESTART = 1012
     TRY_AGAIN_LATER = 1013
     IDLE = 4508
+    QUARANTINED = 4510
+
+
+DELIBERATE: Final = frozenset((1000, 1005))
+"""The close codes by which a client says that it means to go: normal, and none at all, which is what `close()` says in
+a browser. A page that is left or reloaded says 1001, and who loses the network nothing: these may come back."""
 
 
 _FIN: Final = 0x80

@@ -95,11 +95,12 @@ class Leave(NamedTuple):
 
 
 class InitialState(NamedTuple):
-    """What a newcomer needs to know: its own session, the other users, all presence. To a client."""
+    """What a newcomer needs to know: its own session, the other users, all presence, which document. To a client."""
 
-    session: dict[str, str]
+    session: dict[str, str | int]
     users: list[dict[str, str]]
     awareness: dict[int, tuple[int, str | None]]
+    epoch: str
 
 
 class Ack(NamedTuple):

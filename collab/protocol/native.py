@@ -135,7 +135,8 @@ def _event(message: ServerMessage) -> tuple[int, str]:
     if isinstance(message, Leave):
         return LEAVE, dump_json({"type": "leave", "user": {"id": message.user_id, "name": message.user_name}})
     if isinstance(message, InitialState):
-        head = dump_json({"type": "initial_state", "session": message.session, "users": message.users})
+        state = {"session": message.session, "users": message.users, "epoch": message.epoch}
+        head = dump_json({"type": "initial_state", **state})
         return INITIAL_STATE, f'{head[:-1]},"awareness":{_states(message.awareness)}}}'
     if isinstance(message, Error):
         error: dict[str, Any] = {"type": "error", "code": message.code, "message": message.message}

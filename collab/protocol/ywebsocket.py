@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from collab.errors import InvalidMessage
+from collab.errors import InvalidMessage, TooLarge
 from collab.protocol.dialect import Dialect
 from collab.protocol.frames import BINARY, encode_frame
 from collab.protocol.lib0 import read_var_bytes, read_var_uint, var_bytes, var_string
@@ -33,6 +33,8 @@ AWARENESS: Final = 1
 AUTH: Final = 2
 QUERY_AWARENESS: Final = 3
 SYNC_STATUS: Final = 102
+MAX_STATUS: Final = 256
+"""Bytes of a sync-status, which is kept until all that was sent before it is stored; y-sweet's is a number."""
 _UPDATE: Final = bytes((SYNC, 2))
 
 
@@ -59,7 +61,11 @@ class YWebsocket(Dialect):
             body, at = read_var_bytes(payload, at)
             if at != len(payload):
                 raise InvalidMessage("bytes behind the end of a message")
-            return Awareness(body) if code == AWARENESS else SyncStatus(body)
+            if code == AWARENESS:
+                return Awareness(body)
+            if len(body) > MAX_STATUS:
+                raise TooLarge(f"sync-status over {MAX_STATUS} bytes")
+            return SyncStatus(body)
         return QueryAwareness() if code == QUERY_AWARENESS else Ignored("code")
 
     def encode(self, message: ServerMessage) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from collab.errors import HandshakeRefused
+from collab.member import Identity
 from collab.protocol.dialect import Dialect
 from collab.protocol.native import NATIVE
 from collab.protocol.ywebsocket import YWEBSOCKET
@@ -30,8 +31,7 @@ class Upgrade(NamedTuple):
     document_id: str
     dialect: Dialect
     subprotocol: str | None
-    user_id: str
-    user_name: str
+    identity: Identity
 
 
 def check_upgrade(environ: Mapping[str, Any]) -> None:
@@ -90,16 +90,19 @@ def choose(document_id: str, native: bool, offers: str, query: Mapping[str, str]
         HandshakeRefused: 400, `user_id` or `user_name` is not 1 to 255 characters without control characters.
     """
     user_id = query.get("user_id") or f"anonymous-{secrets.token_hex(8)}"
+    session_id = query.get("session_id") or None
     user_name = query.get("user_name") or query.get("user_id") or "Anonymous"
     if not (_is_name(user_id) and _is_name(user_name)):
         text = "user_id and user_name are 1 to 255 characters without control characters"
         raise HandshakeRefused(400, "bad_user", text)
+    identity = Identity(user_id, user_name, not query.get("user_id"), session_id)
     offered = _tokens(offers)
     if not native or YJS in offered:
-        return Upgrade(document_id, YWEBSOCKET, YJS if YJS in offered else None, user_id, user_name)
+        identity = identity._replace(session_id=None)
+        return Upgrade(document_id, YWEBSOCKET, YJS if YJS in offered else None, identity)
     binary = COLLAB_BINARY in offered
     dialect = NATIVE[binary, query.get("awareness") == "json"]
-    return Upgrade(document_id, dialect, COLLAB_BINARY if binary else None, user_id, user_name)
+    return Upgrade(document_id, dialect, COLLAB_BINARY if binary else None, identity)
 
 
 def _tokens(header: str) -> list[str]:

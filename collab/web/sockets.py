@@ -116,7 +116,7 @@ def decide() -> Response | None:
 
 
 def _open(hub: Hub, fileno: int, upgrade: Upgrade) -> Session:
-    return hub.open(fileno, upgrade.dialect, upgrade.document_id, upgrade.user_id, upgrade.user_name)
+    return hub.open(fileno, upgrade.dialect, upgrade.document_id, upgrade.identity)
 
 
 def take_over(ws: Any, document_id: str) -> None:

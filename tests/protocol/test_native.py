@@ -112,19 +112,25 @@ TEXT_REFUSED = [
     ('{"type":"test","a":"' + "x" * MAX_TEXT + '"}', "too_large"),
 ]
 
-SESSION = {"id": "2BkY", "document_id": "dóc", "user_id": "alice", "user_name": "Alice", "connected_at": "now"}
+SESSION: dict[str, str | int] = {
+    "id": "2BkY",
+    "document_id": "dóc",
+    "user_id": "alice",
+    "user_name": "Alice",
+    "connected_at": "now",
+}
 
 EVENTS: list[tuple[int, ServerMessage, str]] = [
     (10, Join("alice", "Alice"), '{"type":"join","user":{"id":"alice","name":"Alice"}}'),
     (11, Leave("bób", '"B"'), '{"type":"leave","user":{"id":"b\\u00f3b","name":"\\"B\\""}}'),
     (
         12,
-        InitialState(SESSION, [{"id": "bob", "name": "Bob"}], {5: (3, '{"a": "é"}'), 9: (1, None)}),
+        InitialState(SESSION, [{"id": "bob", "name": "Bob"}], {5: (3, '{"a": "é"}'), 9: (1, None)}, "2BkX"),
         '{"type":"initial_state","session":{"id":"2BkY","document_id":"d\\u00f3c","user_id":"alice",'
-        '"user_name":"Alice","connected_at":"now"},"users":[{"id":"bob","name":"Bob"}],'
+        '"user_name":"Alice","connected_at":"now"},"users":[{"id":"bob","name":"Bob"}],"epoch":"2BkX",'
         '"awareness":{"5":{"a": "é"},"9":null}}',
     ),
-    (12, InitialState({}, [], {}), '{"type":"initial_state","session":{},"users":[],"awareness":{}}'),
+    (12, InitialState({}, [], {}, "e"), '{"type":"initial_state","session":{},"users":[],"epoch":"e","awareness":{}}'),
     *[(13, Relay(text), text) for text in RELAYED],
     (99, Error("read_only", "no"), '{"type":"error","code":"read_only","message":"no"}'),
     (99, Error("invalid_update", "é", 3), '{"type":"error","code":"invalid_update","message":"\\u00e9","update":3}'),

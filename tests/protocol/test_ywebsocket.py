@@ -97,7 +97,7 @@ def test_text_is_overlooked(payload: bytes) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [Join("a", "A"), Leave("a", "A"), InitialState({}, [], {}), Relay("{}"), Pong(), Ack(1)],
+    [Join("a", "A"), Leave("a", "A"), InitialState({}, [], {}, "e"), Relay("{}"), Pong(), Ack(1)],
     ids=lambda message: type(message).__name__,
 )
 def test_what_the_native_dialect_alone_can_say_is_not_said(message: ServerMessage) -> None:

@@ -1,0 +1,138 @@
+"""Between the rooms and the store: sees to it that what rooms gain is stored, and that their documents are in order.
+
+Invariants borne here:
+
+* At most one greenlet at a time keeps one document in order.
+* What others have stored reaches the rooms that have the document open, or ends them where it is another one by now.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from collab.archive import Archive, Seed
+from collab.config import Settings
+from collab.crew import Crew
+from collab.errors import InvalidUpdate, StoreError
+from collab.metrics import Metrics
+from collab.room import Room
+from collab.saver import Saver
+from collab.stores.base import Store
+
+log = logging.getLogger(__name__)
+
+
+class Caretaker:
+    """Looks after the documents of the rooms of one process.
+
+    Args:
+        settings: sizes and times.
+        store: where documents are kept.
+        metrics: where to count.
+        crew: where greenlets come from.
+        rooms: by document id; the hub's.
+        release: called with a room that nobody is in, to look whether it can go.
+        gone: called with a room whose document is another one in the store by now, or none.
+        seed_text: what new documents begin with.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        metrics: Metrics,
+        crew: Crew,
+        rooms: Mapping[str, Room],
+        release: Callable[[Room], None],
+        gone: Callable[[Room], None],
+        seed_text: Seed | None,
+    ) -> None:
+        self.archive = Archive(store.another(), settings, metrics, seed_text)
+        self.saver = Saver(store, settings, metrics, self._stored, gone)
+        self._metrics = metrics
+        self._crew = crew
+        self._rooms = rooms
+        self._release = release
+        self._gone = gone
+        self._looking = False
+
+    def start(self) -> None:
+        """Start the saver's greenlet."""
+        self._crew.spawn("saver", self.saver.run)
+
+    def attach(self, room: Room) -> None:
+        """From here on store what `room` gains."""
+        room.journal.attach(lambda: self.saver.want(room))
+
+    def may_go(self, room: Room) -> bool:
+        """Whether nothing is left to do for `room`, which nobody is in; if something is, it is begun."""
+        if not room.journal.clean:
+            return False
+        if not self.archive.left_in_order(room):
+            self._care(room, self.archive.leave_in_order)
+            return False
+        return not room.journal.busy
+
+    def _stored(self, room: Room) -> None:
+        if room.deserted:
+            self._release(room)
+
+    def _care(self, room: Room, work: Callable[[Room], None]) -> None:
+        if not room.journal.busy:
+            room.journal.busy = True
+            self._crew.spawn("care", self._take_care, room, work)
+
+    def _take_care(self, room: Room, work: Callable[[Room], None]) -> None:
+        try:
+            work(room)
+        finally:
+            room.journal.busy = False
+            if room.deserted:
+                self._release(room)
+
+    def tick(self) -> None:
+        """Begin what is due, in greenlets of its own."""
+        for room in self._rooms.values():
+            if self.archive.wanted(room):
+                self._care(room, self.archive.keep_in_order)
+            if not self.archive.unstored.full:
+                room.ask_again()
+        if self._rooms and not self._looking:
+            self._looking = True
+            self._crew.spawn("notices", self._look_around)
+
+    def _look_around(self) -> None:
+        """Note who is here, and follow what others have done to the documents that are open here."""
+        try:
+            self.archive.note_people(list(self._rooms.values()))
+            for document_id in self.archive.noticed():
+                room = self._rooms.get(document_id)
+                if room is not None and not self.archive.refresh(room):
+                    self._gone(room)
+        except (StoreError, InvalidUpdate) as error:
+            log.warning("What others have stored cannot be told now: %s", error)
+            self._metrics.count("store_failures")
+        finally:
+            self._looking = False
+
+    def put_away(self, timeout: float) -> None:
+        """Store what is not stored yet, and who was here. Switches greenlets."""
+        if not self.saver.flush(timeout):
+            lost = [room.document_id for room in self._rooms.values() if not room.journal.clean]
+            log.error(
+                "%d bytes of changes to %d documents could not be stored and are lost with this process, unless a "
+                "client that has them comes back: %s. %s",
+                self.archive.unstored.size,
+                len(lost),
+                ", ".join(map(repr, lost[:10])),
+                self.saver.trouble,
+            )
+        elif self.saver.trouble is None:
+            self.archive.note_people(list(self._rooms.values()))
+        self.saver.stop()
+
+    def close(self) -> None:
+        """Let go of the store. Switches greenlets."""
+        self.archive.close(1.0)
+        self.saver.close(1.0)

@@ -1,0 +1,158 @@
+"""What of a room the store does not have yet, and who waits to hear that it has.
+
+Invariants borne here:
+
+* Whether something is unstored is the difference of two counters, never a flag: what comes in while the store is
+  writing is still unstored when the write is done.
+* A receipt is confirmed only when everything that was recorded before it is stored.
+* What is recorded stays here or with whoever took it, and is counted in `Unstored`, until it is stored.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from collab.member import Member
+
+RECORD_COST: Final = 64
+"""Bytes that an update costs a store beside its own."""
+
+
+class Unstored:
+    """How much waits to be stored in all rooms together.
+
+    Args:
+        limit: bytes at which it is full: no more updates are taken.
+    """
+
+    __slots__ = ("full", "limit", "size")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self.full = False
+
+    def change(self, size: int) -> None:
+        """Count so many bytes more, or fewer."""
+        self.size += size
+        self.full = self.size >= self.limit
+
+
+class Journal:
+    """A room's account with the store.
+
+    Args:
+        unstored: shared with the other rooms.
+        epoch: of the document.
+        new: the store does not have the document yet.
+        base: bytes of the first update that the store has of it, which is usually most of it.
+        tail: bytes that the others come to.
+        versioned: when its latest version was saved, in seconds since 1970.
+        at_once: whether receipts do not wait for the store (`COLLAB_ACK=applied`).
+
+    Attributes:
+        changes: how many times something was recorded.
+        stored: up to which of these all is stored.
+        finished: up to which of these the document was left in order when nobody was there.
+        versioned_changes: up to which of these a version holds.
+        busy: whether somebody is keeping the document in order right now.
+    """
+
+    __slots__ = (
+        "_receipts",
+        "_updates",
+        "_wake",
+        "at_once",
+        "base",
+        "busy",
+        "changes",
+        "epoch",
+        "finished",
+        "new",
+        "stored",
+        "tail",
+        "unstored",
+        "versioned",
+        "versioned_changes",
+    )
+
+    def __init__(
+        self,
+        unstored: Unstored,
+        epoch: str,
+        *,
+        new: bool,
+        base: int = 0,
+        tail: int = 0,
+        versioned: float = 0.0,
+        at_once: bool = False,
+    ) -> None:
+        self.unstored = unstored
+        self.epoch = epoch
+        self.new = new
+        self.base = base
+        self.tail = tail
+        self.versioned = versioned
+        self.at_once = at_once
+        self.changes = self.stored = self.finished = self.versioned_changes = 0
+        self.busy = False
+        self._updates: list[bytes] = []
+        self._receipts: deque[tuple[int, dict[Member, int]]] = deque()
+        self._wake: Callable[[], None] | None = None
+
+    def attach(self, wake: Callable[[], None]) -> None:
+        """From here on call `wake` when there is something to store."""
+        self._wake = wake
+        if self._updates:
+            wake()
+
+    @property
+    def clean(self) -> bool:
+        """Whether the store has everything."""
+        return self.stored == self.changes
+
+    def record(self, updates: Sequence[bytes]) -> None:
+        """Something has changed."""
+        if not self._updates and self._wake is not None:
+            self._wake()
+        self.changes += 1
+        self._updates += updates
+        self.unstored.change(sum(map(len, updates)))
+
+    def promise(self, receipts: dict[Member, int]) -> None:
+        """Confirm each member's number once all that was recorded so far is stored."""
+        if self.at_once or self.clean:
+            _confirm(receipts)
+        elif self._receipts and self._receipts[-1][0] == self.changes:
+            self._receipts[-1][1].update(receipts)
+        else:
+            self._receipts.append((self.changes, receipts))
+
+    def take(self) -> tuple[int, list[bytes]]:
+        """What is to be stored, and what `settle` must be told when it is."""
+        updates, self._updates = self._updates, []
+        return self.changes, updates
+
+    def settle(self, changes: int, size: int) -> None:
+        """What was taken, so many bytes, is stored as one record."""
+        self.stored = changes
+        self.new = False
+        self.tail += size + RECORD_COST
+        receipts: dict[Member, int] = {}
+        while self._receipts and self._receipts[0][0] <= changes:
+            receipts |= self._receipts.popleft()[1]
+        _confirm(receipts)
+
+    def abandon(self) -> None:
+        """The document that this belongs to is no more: nothing is to be stored, and nobody's receipt comes."""
+        self.unstored.change(-sum(map(len, self._updates)))
+        self._updates = []
+        self._receipts.clear()
+        self.stored = self.finished = self.changes
+
+
+def _confirm(receipts: dict[Member, int]) -> None:
+    for member, number in receipts.items():
+        member.confirm(number)

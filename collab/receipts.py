@@ -1,0 +1,71 @@
+"""Which members are due a receipt for what they have sent, and for how much of it.
+
+Bound here: a receipt never covers an update that has not taken effect. One that came before what it builds on holds
+back the receipts of its sender, and only those, until it has taken effect or is refused.
+"""
+
+from __future__ import annotations
+
+from collab.member import Member
+
+
+class Receipts:
+    """The receipts of one room's members, by the number of the update that they reach."""
+
+    __slots__ = ("_due", "_held", "_sent")
+
+    def __init__(self) -> None:
+        self._due: dict[Member, int] = {}
+        self._held: dict[Member, list[int]] = {}
+        self._sent: dict[Member, int] = {}  # the latest number of those who have something held
+
+    def __bool__(self) -> bool:
+        return bool(self._due)
+
+    def owe(self, member: Member, number: int) -> None:
+        """`member` has sent update `number`."""
+        self._due[member] = number
+
+    def hold(self, member: Member, number: int) -> None:
+        """Update `number` of `member` has come too early; 0 if it does not number them."""
+        self._held.setdefault(member, []).append(number)
+
+    def free(self, member: Member, number: int) -> None:
+        """Update `number` of `member` is done with after all."""
+        held = self._held.get(member)
+        if held is None or number not in held:
+            return
+        held.remove(number)
+        # What waits for others is behind this one; and a receipt that waited for the last of them is due.
+        if member in self._sent:
+            self._due.setdefault(member, self._sent[member])
+        if not held:
+            del self._held[member]
+            self._sent.pop(member, None)
+
+    def take(self) -> dict[Member, int]:
+        """What each member can be given a receipt for now."""
+        due, self._due = self._due, {}
+        for member, held in self._held.items():
+            if member in due:
+                self._sent[member] = due[member]
+                reach = min(held) - 1
+                if reach > 0:
+                    due[member] = reach
+                else:
+                    del due[member]
+        return due
+
+    def forget(self, member: Member) -> None:
+        """`member` is gone."""
+        self._due.pop(member, None)
+        self._held.pop(member, None)
+        self._sent.pop(member, None)
+
+    def pass_on(self, old: Member, new: Member) -> None:
+        """`new` goes on in place of `old`."""
+        for numbers in (self._due, self._sent):
+            if old in numbers:
+                numbers[new] = numbers.pop(old)
+        if old in self._held:
+            self._held[new] = self._held.pop(old)

@@ -1,0 +1,144 @@
+"""One connection to a database: opened when it is needed, given up when it fails, and its errors in words.
+
+Bound here: no password is ever part of an error, and no connection that failed is used again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from collab.errors import StoreError
+from collab.stores.schema import prepare
+
+BUSY_TIMEOUT: Final = 10
+"""Seconds that SQLite waits for another process to end its write."""
+
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA journal_size_limit=16777216",
+)
+_POSTGRESQL: Final = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "options": "-c statement_timeout=30000 -c lock_timeout=30000 -c idle_in_transaction_session_timeout=60000",
+}
+_ONE_MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_REMEDIES: Final = (
+    ("disk is full", "make room on that disk"),
+    ("disk i/o error", "look at that disk"),
+    ("unable to open database file", "make sure that the folder exists and can be written to"),
+    ("readonly database", "make sure that the file and its folder can be written to"),
+    ("database is locked", "another process has been writing for too long: see which one has the file open"),
+    ("not a database", "the file is something else: set COLLAB_STORE to another file, or restore a backup"),
+    ("malformed", "the file is damaged: stop the server, and restore a backup"),
+    ("password authentication failed", "check user and password in the URL"),
+    ("does not exist", "check the names in the URL"),
+    ("could not translate host name", "check the host in the URL"),
+    ("connection refused", "make sure that the database is running, and that host and port are right"),
+    ("no space left", "make room on the database's disk"),
+)
+
+log = logging.getLogger(__name__)
+
+
+class Database:
+    """One connection, for one thread at a time."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.sqlite = url.get_backend_name() == "sqlite"
+        arguments: dict[str, Any] = (
+            {"timeout": BUSY_TIMEOUT, "check_same_thread": False} if self.sqlite else _POSTGRESQL
+        )
+        self._engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
+        if self.sqlite:
+            event.listen(self._engine, "connect", _set_up)
+        self._connection: Connection | None = None
+        self._prepared = False
+        self._frozen: Connection | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one moment and writes nothing."""
+        if self._frozen is not None:
+            yield self._frozen
+        else:
+            with self._transaction("BEGIN" if self.sqlite else _ONE_MOMENT) as connection:
+                yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that has taken effect and is safe when this ends, or has not taken place if it raises."""
+        if self._frozen is not None:
+            raise StoreError("a snapshot is for reading only")
+        with self._transaction("BEGIN IMMEDIATE" if self.sqlite else "") as connection:
+            yield connection
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let all reads in the meantime see the same moment."""
+        with self.reading() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM collab_meta")  # the moment is that of the first question
+            self._frozen = connection
+            try:
+                yield
+            finally:
+                self._frozen = None
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        try:
+            connection = self._open()
+            with connection.begin():
+                if begin:
+                    connection.exec_driver_sql(begin)
+                yield connection
+        except SQLAlchemyError as error:
+            self.close()
+            raise self._explained(error) from error
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        if not self._prepared:
+            with self._connection.begin():
+                if self.sqlite:
+                    self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+                prepare(self._connection)
+            self._prepared = True
+        return self._connection
+
+    def close(self) -> None:
+        """Let go of the connection. Idempotent; the next transaction opens another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except SQLAlchemyError as error:
+                log.debug("A connection that was given up did not close in order: %s", error)
+
+    def _explained(self, error: SQLAlchemyError) -> StoreError:
+        words = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()
+        what = words[0] if words else type(error).__name__
+        remedy = next((remedy for sign, remedy in _REMEDIES if sign in what.lower()), "see whether it can be reached")
+        return StoreError(f"The store {self.url.render_as_string()} (COLLAB_STORE) says: {what}; {remedy}.")
+
+
+def _set_up(connection: Any, _: object) -> None:
+    # sqlite3's own transactions begin late and cannot begin IMMEDIATE; ours are said in full.
+    connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        connection.execute(pragma).close()

@@ -1,0 +1,143 @@
+"""The store in a database: SQLite or PostgreSQL, by the same code.
+
+A document is a row of `collab_documents` and its updates in the order of their ids; a compacted one has one of them.
+Rows are found by name and epoch each time, so that nothing is written to a document that has been replaced meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+from zlib import crc32
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from collab.clock import unix
+from collab.errors import Damaged, InvalidUpdate, Quarantined
+from collab.stores.base import Loaded, Notes, Person, Record
+from collab.stores.rows import find, intact, people_of, stored
+from collab.stores.schema import documents, people, updates, versions
+from collab.stores.sqlshelf import Shelf
+from collab.updates import squash
+
+MANY: Final = 500
+"""Names in one question."""
+
+
+class SqlStore(Shelf):
+    """Keeps documents in a database."""
+
+    # ---- what a room needs
+
+    def load(self, document_id: str) -> Loaded | None:
+        with self._database.reading() as connection:
+            row = find(connection, document_id)
+            if row is None:
+                return None
+            if row.quarantine is not None:
+                raise Quarantined(row.quarantine)
+            kept = stored(connection, row.id)
+            latest = select(func.max(versions.c.saved)).where(versions.c.document == row.id)
+            saved = connection.execute(latest).scalar()
+        return Loaded(row.epoch, [_whole(data, crc, document_id) for _, data, crc in kept], saved or row.created)
+
+    def append(self, records: Sequence[Record]) -> frozenset[str]:
+        now = unix()
+        with self._database.writing() as connection:
+            self._make(connection, records, now)
+            rows = self._rows(connection, {record.document_id for record in records})
+            values, gone, changed = [], set(), set()
+            for document_id, epoch, data, _ in records:
+                row = rows.get(document_id)
+                if row is None or row.epoch != epoch or row.quarantine is not None:
+                    gone.add(document_id)
+                else:
+                    values.append({"document": row.id, "data": data, "crc": crc32(data)})
+                    changed.add(row.id)
+            if values:
+                connection.execute(insert(updates), values)
+                connection.execute(update(documents).where(documents.c.id.in_(changed)).values(changed=now))
+        return frozenset(gone)
+
+    def _make(self, connection: Connection, records: Sequence[Record], now: float) -> None:
+        new = {record.document_id: record.epoch for record in reversed(records) if record.new}
+        if new:
+            statement = (sqlite if self._database.sqlite else postgresql).insert(documents).on_conflict_do_nothing()
+            made = [
+                {"name": name, "epoch": epoch, "created": now, "changed": now} for name, epoch in sorted(new.items())
+            ]
+            connection.execute(statement, made)
+
+    def _rows(self, connection: Connection, names: set[str]) -> dict[str, Any]:
+        """The documents of these names, held fast until the transaction ends.
+
+        In one order everywhere, so that two nodes never wait for each other.
+        """
+        found: dict[str, Any] = {}
+        ordered = sorted(names)
+        for start in range(0, len(ordered), MANY):
+            some = select(documents).where(documents.c.name.in_(ordered[start : start + MANY])).order_by(documents.c.id)
+            if not self._database.sqlite:
+                some = some.with_for_update(key_share=True)
+            found |= {row.name: row for row in connection.execute(some)}
+        return found
+
+    def compact(self, document_id: str, epoch: str) -> int | None:
+        with self._database.reading() as connection:
+            row = find(connection, document_id)
+            if row is None or row.epoch != epoch or row.quarantine is not None:
+                return None
+            kept = stored(connection, row.id)
+        if len(kept) < 2:
+            return None
+        parts = [_whole(data, crc, document_id) for _, data, crc in kept]
+        try:
+            joined = squash(parts)
+        except InvalidUpdate as error:
+            raise Damaged(f"document {document_id!r}: {error}") from None
+        with self._database.writing() as connection:
+            mine = (updates.c.document == row.id) & (updates.c.id <= kept[-1].id)
+            # Fewer: somebody else has compacted it. More: one with a smaller id was stored after we looked.
+            if connection.execute(delete(updates).where(mine)).rowcount != len(kept):
+                connection.rollback()
+                return None
+            connection.execute(insert(updates), [{"document": row.id, "data": joined, "crc": crc32(joined)}])
+        return len(joined)
+
+    def note_people(self, notes: Iterable[Notes], keep: int) -> None:
+        seen: dict[str, Notes] = {note.document_id: note for note in notes}
+        dialect = sqlite if self._database.sqlite else postgresql
+        statement = dialect.insert(people)
+        statement = statement.on_conflict_do_update(
+            index_elements=[people.c.document, people.c.user_id],
+            set_={"user_name": statement.excluded.user_name, "seen": statement.excluded.seen},
+        )
+        with self._database.writing() as connection:
+            values: dict[int, list[dict[str, Any]]] = defaultdict(list)
+            for name, row in self._rows(connection, set(seen)).items():
+                if row.epoch == seen[name].epoch:
+                    values[row.id] = [{"document": row.id, **person._asdict()} for person in seen[name].people]
+            for document, who in sorted(values.items()):
+                connection.execute(statement, sorted(who, key=lambda person: str(person["user_id"])))
+                self._forget_people(connection, document, keep)
+
+    def _forget_people(self, connection: Connection, document: int, keep: int) -> None:
+        count = connection.execute(select(func.count()).where(people.c.document == document)).scalar_one()
+        if count > keep:
+            order = people.c.seen.desc(), people.c.user_id
+            kept = select(people.c.user_id).where(people.c.document == document).order_by(*order).limit(keep)
+            others = (people.c.document == document) & people.c.user_id.not_in(kept)
+            connection.execute(delete(people).where(others))
+
+    def people(self, document_id: str) -> Sequence[Person]:
+        with self._database.reading() as connection:
+            row = find(connection, document_id)
+            return [] if row is None else people_of(connection, row.id)
+
+
+def _whole(data: bytes, crc: int, document_id: str) -> bytes:
+    if intact(data, crc) is None:
+        raise Damaged(f"an update of document {document_id!r} is damaged: its bytes are not those that were stored")
+    return data

@@ -1,0 +1,98 @@
+"""Yjs updates joined into one: what documents pass on, and what stores keep in place of many.
+
+Bound here: joining never loses anything. What builds on a part that is missing stays as it came until that part is
+there, where a document made of it would silently leave it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from pycrdt import _pycrdt
+
+from collab.errors import InvalidUpdate
+from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE, parse_state_vector, parse_update
+
+FAN_IN: Final = 32
+"""yrs looks at all updates for each struct: 100,000 at once take 30 s, in groups of 32 they take 0.06 s."""
+_CLIENT: Final = 0
+
+
+class Settled(NamedTuple):
+    """Updates sorted into what makes a document, and what has to wait."""
+
+    content: bytes
+    """All that has what it builds on, as one update, without the content of what was deleted."""
+    rest: bytes | None
+    """Everything, as one update, if some of it builds on what is missing."""
+
+
+def merge(updates: Sequence[bytes]) -> bytes:
+    """Join updates that documents have taken into one; nothing is checked."""
+    while len(updates) > 1:
+        groups = [updates[start : start + FAN_IN] for start in range(0, len(updates), FAN_IN)]
+        updates = [_pycrdt.merge_updates(tuple(group)) if len(group) > 1 else group[0] for group in groups]
+    return updates[0] if updates else EMPTY_UPDATE
+
+
+def settle(updates: Sequence[bytes]) -> Settled:
+    """Make a document of updates that were checked when they came.
+
+    Raises:
+        InvalidUpdate: they cannot be read, and so are not what was checked.
+    """
+    try:
+        merged = merge(updates)
+        doc = load(merged)
+        transaction = doc.create_transaction()
+        try:
+            state_vector = doc.get_state(transaction)
+            content = doc.get_update(transaction, EMPTY_STATE_VECTOR)
+        finally:
+            transaction.drop()
+        complete = _is_all(merged, state_vector)
+    except BaseException as error:
+        contain(error)
+        raise InvalidUpdate(f"content that cannot be read: {error}") from None
+    return Settled(content, None if complete else merged)
+
+
+def squash(updates: Sequence[bytes]) -> bytes:
+    """One update in place of all of `updates`: a document made of it is the same, now and when more comes.
+
+    Raises:
+        InvalidUpdate: they cannot be read.
+    """
+    content, rest = settle(updates)
+    return content if rest is None else rest
+
+
+def beyond(content: bytes, state_vector: bytes) -> bytes:
+    """What of `content` a document with `state_vector` may lack: what it has not, and all deletions."""
+    return _pycrdt.get_update(content, state_vector)
+
+
+def load(content: bytes) -> _pycrdt.Doc:
+    """yrs' own document with `content`; it never writes anything itself."""
+    doc = _pycrdt.Doc(_CLIENT, None, None)
+    transaction = doc.create_transaction()
+    try:
+        doc.apply_update(transaction, content)
+        transaction.commit()
+    finally:
+        transaction.drop()
+    return doc
+
+
+def contain(error: BaseException) -> None:
+    """Let through what does not come from yrs. Its panics are no `Exception`, and their class cannot be imported."""
+    if not isinstance(error, ValueError | RuntimeError | InvalidUpdate) and type(error).__name__ != "PanicException":
+        raise error
+
+
+def _is_all(merged: bytes, state_vector: bytes) -> bool:
+    """Whether a document with `state_vector` has all that is in `merged`."""
+    more = parse_update(beyond(merged, state_vector), ours=True)
+    clocks = parse_state_vector(state_vector, ours=True)
+    return not more.sections and all(end <= clocks.get(client, 0) for client, _, end in more.deletions)

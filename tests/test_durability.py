@@ -1,0 +1,436 @@
+"""What the server promises of documents, seen from clients in the same process: stored, kept in order, brought back."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from failing import FailingStore
+from ydocs import Editor, step1, step2, update
+
+from collab.archive import Archive
+from collab.clock import now
+from collab.errors import StoreError
+from collab.seeds import seed
+from collab.stores.base import Loaded, Record
+from collab.stores.memory import MemoryStore
+from collab.testing import Client, Closed, Stage, settle, stage
+from collab.updates import squash
+
+
+def text_of(hub: Stage, document_id: str = "doc") -> str:
+    """What a new visitor reads."""
+    visitor, reader = hub.yjs(document_id), Editor()
+    visitor.send(step1())
+    settle()
+    for message in visitor.received():
+        reader.read(message)
+    visitor.close()
+    settle()
+    return str(reader)
+
+
+def stored(store: MemoryStore, document_id: str = "doc") -> str:
+    """What the store has."""
+    loaded, reader = store.load(document_id), Editor()
+    if loaded is not None:
+        reader.doc.apply_update(squash(loaded.updates))
+    return str(reader)
+
+
+def leave(*clients: Client) -> None:
+    for client in clients:
+        client.close()
+    settle()
+
+
+def test_a_document_outlives_its_room_and_its_server() -> None:
+    store = MemoryStore()
+    with stage(store) as hub:
+        alice, editor = hub.yjs("doc"), Editor()
+        for word in ("one ", "two ", "three"):
+            alice.send(update(editor.type(word)))
+            settle()
+        leave(alice)
+        assert hub.rooms == {}
+        assert text_of(hub) == "one two three"
+    with stage(store) as hub:
+        assert text_of(hub) == "one two three"
+
+
+def test_a_visit_leaves_no_trace_in_the_store() -> None:
+    store = MemoryStore()
+    with stage(store) as hub:
+        leave(hub.yjs("doc", "alice"))
+        assert hub.rooms == {}
+    assert list(store.list()) == []
+
+
+def test_what_all_rooms_gain_in_one_pass_is_one_write() -> None:
+    store = FailingStore(failing=False)
+    with stage(store) as hub:
+        clients = [hub.yjs(f"doc{n}") for n in range(5)]
+        for client in clients:
+            client.send(update(Editor().type("x")))
+        settle()
+        assert store.tries == 1
+        snapshot = hub.metrics.snapshot()
+        assert (snapshot["store_commits"], snapshot["store_records"]) == (1, 5)
+
+
+def test_a_store_that_fails_does_not_fail_the_room(caplog: pytest.LogCaptureFixture) -> None:
+    store = FailingStore()
+    caplog.set_level(logging.WARNING, "collab")
+    with stage(store) as hub:
+        alice, bob = hub.native("doc", "alice"), hub.yjs("doc", "bob")
+        editor = Editor()
+        assert hub.unready() == []
+        for word in ("one ", "two"):
+            alice.send(update(editor.type(word)))
+            settle()
+        told = bob.received()
+        assert [message[:2] for message in told] == [b"\x00\x00", b"\x00\x02", b"\x00\x02"], "editing goes on"
+        assert [message[0] for message in alice.received() if isinstance(message, bytes)] == [0, 1, 1], "no receipt"
+        [reason] = hub.unready()
+        assert "disk is full" in reason and "COLLAB_STORE" in reason
+        bob.close()
+        store.failing = False
+        assert hub.caretaker.saver.flush(5)
+        settle()
+        assert alice.received()[-1] == b"\x04\x02"
+        assert hub.unready() == []
+        assert stored(store) == "one two"
+    assert store.tries > 2
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"], "said once"
+
+
+def test_a_room_that_is_not_stored_stays_when_everybody_has_left() -> None:
+    store = FailingStore()
+    with stage(store) as hub:
+        alice = hub.yjs("doc")
+        alice.send(update(Editor().type("x")))
+        settle()
+        leave(alice)
+        assert list(hub.rooms) == ["doc"]
+        assert text_of(hub) == "x"
+        store.failing = False
+        assert hub.caretaker.saver.flush(5)
+        settle()
+        assert hub.rooms == {}
+        assert stored(store) == "x"
+
+
+def test_updates_are_refused_when_too_much_waits_and_taken_up_when_the_store_is_back() -> None:
+    store = FailingStore()
+    with stage(store, max_unstored=10, max_invalid=2) as hub:
+        alice, editor = hub.native("doc", "alice"), Editor(native=True)
+        alice.send(update(editor.type("more than ten bytes")))
+        settle()
+        for _ in range(5):
+            alice.send(update(editor.type("x")))
+        settle()
+        errors = [message for message in alice.received() if isinstance(message, dict) and message["type"] == "error"]
+        assert [(error["code"], error["update"]) for error in errors] == [("not_storable", n) for n in range(2, 7)]
+        assert not alice.ended, "which is no abuse"
+        store.failing = False
+        assert hub.caretaker.saver.flush(5)
+        hub.tick(now())
+        settle()
+        asked = [message for message in alice.received() if message[:2] == b"\x00\x00"]
+        assert len(asked) == 1
+        alice.send(update(editor.doc.get_update()))
+        settle()
+        assert stored(store) == "more than ten bytesxxxxx"
+
+
+def test_acks_do_not_wait_where_applied_is_enough() -> None:
+    with stage(FailingStore(), ack="applied") as hub:
+        alice = hub.native("doc", "alice")
+        alice.send(update(Editor().type("x")))
+        settle()
+        assert alice.received()[-1] == b"\x04\x01"
+        store = hub.caretaker.saver._off.store
+        assert isinstance(store, FailingStore)
+        store.failing = False
+        assert hub.caretaker.saver.flush(5)
+
+
+def test_a_server_that_stops_stores_what_is_left() -> None:
+    store = FailingStore()
+    with stage(store, stop_timeout=0.1) as hub:
+        hub.yjs("doc").send(update(Editor().type("x")))
+        settle()
+        store.failing = False
+    assert stored(store) == "x"
+
+
+def test_a_server_that_cannot_store_says_what_is_lost(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collab.hub.FLUSH_TIMEOUT", 0.01)
+    with stage(FailingStore(), stop_timeout=0.1) as hub:
+        hub.yjs("doc").send(update(Editor().type("x")))
+        settle()
+    assert "1 documents could not be stored" in caplog.text and "'doc'" in caplog.text
+
+
+def test_a_document_is_compacted_when_it_is_left() -> None:
+    store = MemoryStore()
+    with stage(store) as hub:
+        alice, editor = hub.yjs("doc"), Editor()
+        for letter in "many updates":
+            alice.send(update(editor.type(letter)))
+            settle()
+        before = store.describe("doc")
+        assert before is not None and before.records > 1
+        leave(alice)
+        after = store.describe("doc")
+        assert after is not None and after.records == 1
+        assert text_of(hub) == "many updates"
+
+
+def test_a_document_that_grows_is_compacted_while_it_is_open() -> None:
+    store = MemoryStore()
+    with stage(store, compact_size=1000, idle_timeout=0) as hub:
+        alice, editor = hub.yjs("doc"), Editor()
+        for _ in range(20):
+            alice.send(update(editor.type("x")))
+            settle()
+        hub.tick(now())
+        settle()
+        entry = store.describe("doc")
+        assert entry is not None and entry.records == 1
+        assert stored(store) == "x" * 20
+
+
+def test_who_comes_while_a_document_is_being_put_in_order_finds_it_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    with stage(store) as hub:
+        alice, editor = hub.yjs("doc"), Editor()
+        for letter in "ab":
+            alice.send(update(editor.type(letter)))
+            settle()
+        room, visits = hub.rooms["doc"], []
+        compact = Archive.compact
+
+        def visited(self: Archive, left: object) -> None:
+            visits.append(hub.yjs("doc"))
+            compact(self, room)
+
+        monkeypatch.setattr(Archive, "compact", visited)
+        leave(alice)
+        [bob] = visits
+        assert hub.rooms["doc"] is room and len(room) == 1
+        bob.send(update(editor.type("c")))
+        settle()
+        leave(bob)
+        assert text_of(hub) == "abc"
+
+
+def test_a_compaction_that_fails_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int | None:
+        raise StoreError("no room")
+
+    store = MemoryStore()
+    monkeypatch.setattr(store, "compact", fail)
+    with stage(store) as hub:
+        alice, editor = hub.yjs("doc"), Editor()
+        for letter in "ab":
+            alice.send(update(editor.type(letter)))
+            settle()
+        leave(alice)
+        assert hub.rooms == {}
+        assert hub.metrics.snapshot()["store_failures"] == 1
+        assert text_of(hub) == "ab"
+
+
+def test_bytes_that_cannot_be_read_put_a_document_in_quarantine_and_others_go_on() -> None:
+    store = MemoryStore()
+    store.append([Record("doc", "epoch", b"\xff\xff\xff", True)])
+    with stage(store) as hub:
+        for _ in range(2):
+            native = hub.native("doc").received()
+            assert native[0]["code"] == "quarantined"
+            assert native[1] == Closed(4510, "the document is in quarantine")
+        yjs = hub.yjs("doc").received()
+        assert b"quarantined" in yjs[0] and yjs[1].code == 4510
+        assert hub.metrics.snapshot()["quarantined"] == 1
+        hub.yjs("other").send(update(Editor().type("x")))
+        settle()
+        assert stored(store, "other") == "x"
+        entry = store.describe("doc")
+        assert entry is not None and entry.quarantine
+        whole = store.read("doc")
+        assert whole is not None and whole.updates == [b"\xff\xff\xff"], "kept as it was"
+
+
+def test_what_others_store_reaches_those_who_have_the_document_open() -> None:
+    store = MemoryStore()
+    with stage(store) as hub:
+        alice, editor = hub.yjs("doc"), Editor()
+        alice.send(update(editor.type("a")))
+        settle()
+        alice.received()
+        loaded = store.load("doc")
+        assert loaded is not None
+        store.append([Record("doc", loaded.epoch, editor.type("b"), False)])
+        store.notify("doc")
+        hub.tick(now())
+        settle()
+        other = Editor()
+        other.doc.apply_update(squash(loaded.updates))
+        for message in alice.received():
+            other.read(message)
+        assert str(other) == "ab"
+        hub.tick(now())
+        settle()
+        assert alice.received() == []
+
+
+def test_who_has_a_document_open_that_is_deleted_is_told_to_come_back_and_mixes_nothing() -> None:
+    store = MemoryStore()
+    with stage(store) as hub:
+        alice, editor = hub.yjs("doc"), Editor()
+        alice.send(update(editor.type("old")))
+        settle()
+        alice.received()
+        store.delete("doc")
+        alice.send(update(editor.type(" and new")))
+        settle()
+        assert alice.received()[-1] == Closed(1012, "the document was replaced")
+        assert list(store.list()) == []
+        again = hub.yjs("doc")
+        again.send(update(editor.doc.get_update()))
+        settle()
+        assert stored(store) == "old and new", "what the client has is taken as it is"
+
+
+def test_a_document_has_an_epoch_that_its_clients_can_tell_it_by() -> None:
+    store = MemoryStore()
+    epochs = []
+    with stage(store) as hub:
+        for _ in range(2):
+            alice = hub.native("doc", "alice")
+            epochs.append(alice.received()[0]["epoch"])
+            alice.send(update(Editor().type("x")))
+            settle()
+            leave(alice)
+        store.delete("doc")
+        epochs.append(hub.native("doc", "alice").received()[0]["epoch"])
+    assert epochs[0] == epochs[1] != epochs[2]
+
+
+class RacedStore(MemoryStore):
+    """Two who open a document at once both find that there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads = 0
+
+    def load(self, document_id: str) -> Loaded | None:
+        self.loads += 1
+        return None if self.loads <= 2 else super().load(document_id)
+
+
+def test_a_document_that_two_nodes_begin_from_text_at_once_has_it_once() -> None:
+    store = RacedStore()
+    with stage(store, seed_text=lambda _: "Dear all,") as one, stage(store, seed_text=lambda _: "Dear all,") as two:
+        visitors = [node.yjs("doc") for node in (one, two)]
+        visitors[0].send(step1())
+        settle()
+        editors = [Editor(), Editor()]
+        for message in visitors[0].received():
+            editors[0].read(message)
+        editors[1].doc.apply_update(seed("doc", "Dear all,"))
+        assert str(editors[0]) == str(editors[1]) == "Dear all,"
+        assert visitors[1].received()[-1] == Closed(1012, "the document was replaced"), "it is the first node's"
+        late = two.yjs("doc")
+        for editor in editors:
+            late.send(step2(editor.doc.get_update()))
+        settle()
+        assert [text_of(node) for node in (one, two)] == ["Dear all,"] * 2
+        assert stored(store) == "Dear all,"
+
+
+def test_a_document_begins_with_a_text_only_when_it_is_new() -> None:
+    store = MemoryStore()
+    asked = []
+
+    def text(document_id: str) -> str | None:
+        asked.append(document_id)
+        return "Dear all," if document_id == "doc" else None
+
+    for _ in range(2):
+        with stage(store, seed_text=text) as hub:
+            assert text_of(hub) == "Dear all,"
+            assert text_of(hub, "another") == ""
+    assert asked == ["doc", "another", "another"]
+
+
+@pytest.mark.parametrize("later", ["Dear all,", "Dear everybody,"])
+def test_who_comes_back_with_a_document_that_the_store_has_lost_finds_nothing_twice(later: str) -> None:
+    editor = Editor()
+    with stage(seed_text=lambda _: "Dear all,") as hub:
+        alice = hub.yjs("doc")
+        alice.send(step1())
+        settle()
+        for message in alice.received():
+            editor.read(message)
+    editor.type(" hello")
+    with stage(seed_text=lambda _: later) as hub:
+        assert text_of(hub) == later
+        alice, bob = hub.yjs("doc"), hub.yjs("doc")
+        alice.send(step1(editor.doc.get_state()))
+        alice.send(update(editor.doc.get_update()))
+        settle()
+        assert text_of(hub) == "Dear all, hello"
+        reader = Editor()
+        for message in bob.received():
+            reader.read(message)
+        assert str(reader) == "Dear all, hello" or later == "Dear all,"
+    assert seed("doc", later)
+
+
+def test_versions_are_saved_by_themselves_while_a_document_is_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, clock = MemoryStore(), [1000.0]
+    monkeypatch.setattr("collab.archive.unix", lambda: clock[0])
+    with stage(store, version_interval=60, version_keep=2, idle_timeout=0) as hub:
+        alice, editor = hub.yjs("doc"), Editor()
+        for minute in range(4):
+            clock[0] += 61
+            for loaded in hub.rooms.values():
+                loaded.journal.versioned = min(loaded.journal.versioned, clock[0] - 61)
+            alice.send(update(editor.type(str(minute))))
+            settle()
+            hub.tick(now())
+            settle()
+        assert len(store.versions("doc")) == 2
+        kept = [store.read_version("doc", version.id) for version in store.versions("doc")]
+        texts = []
+        for content in kept:
+            reader = Editor()
+            assert content is not None
+            reader.doc.apply_update(content)
+            texts.append(str(reader))
+        assert texts == ["0123", "012"]
+        hub.tick(now())
+        settle()
+        assert len(store.versions("doc")) == 2, "nothing has changed since"
+
+
+def test_the_people_of_a_document_are_remembered_over_a_restart() -> None:
+    store = MemoryStore()
+    with stage(store) as hub:
+        alice, bob, nobody = hub.native("doc", "alice"), hub.yjs("doc", "bob"), hub.yjs("doc")
+        alice.send(update(Editor().type("x")))
+        settle()
+        hub.tick(now())
+        settle()
+        assert {person.user_id for person in store.people("doc")} == {"alice", "bob"}
+        leave(alice, bob, nobody)
+    with stage(store) as hub:
+        leave(hub.yjs("doc", "carol"))
+    people = store.people("doc")
+    names = [("alice", "alice"), ("bob", "bob"), ("carol", "carol")]
+    assert sorted((person.user_id, person.user_name) for person in people) == names
+    assert all(person.seen > 1.7e9 for person in people)

@@ -1,0 +1,91 @@
+"""Journals: what is unstored is never forgotten, and a receipt waits for all that came before it."""
+
+from __future__ import annotations
+
+from members import Recorder
+
+from collab.journal import RECORD_COST, Journal, Unstored
+
+
+def journal(*, limit: int = 1000, at_once: bool = False) -> Journal:
+    return Journal(Unstored(limit), "epoch", new=True, at_once=at_once)
+
+
+def test_what_comes_in_while_the_store_writes_is_still_unstored_afterwards() -> None:
+    book = journal()
+    book.record([b"first"])
+    changes, updates = book.take()
+    assert updates == [b"first"]
+    book.record([b"second"])
+    book.settle(changes, 5)
+    assert not book.clean
+    changes, updates = book.take()
+    assert updates == [b"second"]
+    book.settle(changes, 6)
+    assert book.clean
+
+
+def test_a_receipt_waits_for_what_was_recorded_before_it_and_for_nothing_else() -> None:
+    book, alice, bob = journal(), Recorder("alice"), Recorder("bob")
+    book.promise({alice: 1})
+    assert alice.confirmed == [1], "nothing was unstored"
+    book.record([b"x"])
+    book.promise({alice: 2})
+    first, _ = book.take()
+    book.record([b"y"])
+    book.promise({alice: 3, bob: 1})
+    assert (alice.confirmed, bob.confirmed) == ([1], [])
+    book.settle(first, 1)
+    assert (alice.confirmed, bob.confirmed) == ([1, 2], [])
+    second, _ = book.take()
+    book.settle(second, 1)
+    assert (alice.confirmed, bob.confirmed) == ([1, 2, 3], [1])
+
+
+def test_receipts_that_one_write_makes_good_come_as_one() -> None:
+    book, alice = journal(), Recorder("alice")
+    for number in (1, 2, 3):
+        book.record([b"x"])
+        book.promise({alice: number})
+    book.promise({alice: 4})
+    changes, _ = book.take()
+    book.settle(changes, 3)
+    assert alice.confirmed == [4]
+
+
+def test_receipts_do_not_wait_where_applied_is_enough() -> None:
+    book, alice = journal(at_once=True), Recorder("alice")
+    book.record([b"x"])
+    book.promise({alice: 1})
+    assert alice.confirmed == [1]
+
+
+def test_the_store_is_asked_for_once_for_all_that_it_can_take_at_once() -> None:
+    book, calls = journal(), []
+    book.record([b"before"])
+    book.attach(lambda: calls.append(1))
+    assert calls == [1], "what a document begins with is stored as well"
+    book.record([b"more"])
+    assert calls == [1]
+    book.take()
+    book.record([b"x"])
+    assert calls == [1, 1]
+
+
+def test_what_waits_is_counted_over_all_rooms_and_given_back() -> None:
+    shared = Unstored(10)
+    one, two = Journal(shared, "e", new=True), Journal(shared, "f", new=True)
+    one.record([b"12345"])
+    assert not shared.full
+    two.record([b"123", b"45"])
+    assert (shared.size, shared.full) == (10, True)
+    two.abandon()
+    assert (shared.size, shared.full, two.clean) == (5, False, True)
+
+
+def test_the_sizes_in_the_store_are_followed() -> None:
+    book = journal()
+    book.record([b"12345"])
+    changes, _ = book.take()
+    book.settle(changes, 5)
+    assert (book.base, book.tail, book.new) == (0, 5 + RECORD_COST, False)
