@@ -81,7 +81,7 @@ class Archive:
             loaded = self._off.call(self._store.load, document_id)
             if loaded is None:
                 return self._begin(document_id)
-            document = self._off.call(_read, loaded.updates)
+            document = self._off.call(read_document, loaded.updates)
         except (Damaged, InvalidUpdate) as error:
             self._off.call(self._store.quarantine, document_id, str(error))
             self._metrics.count("quarantined")
@@ -220,7 +220,12 @@ class Archive:
         self._off.close(timeout)
 
 
-def _read(updates: Sequence[bytes]) -> Document:
+def read_document(updates: Sequence[bytes]) -> Document:
+    """Make a document of what a store has of it.
+
+    Raises:
+        InvalidUpdate: it cannot be read.
+    """
     content, rest = settle(updates)
     try:
         document = Document(content)

@@ -1,4 +1,4 @@
-"""The command line: `collab serve`."""
+"""The command line: `collab serve`, and the commands of `collab.commands`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ import sys
 import click
 
 from collab import __version__
+from collab.commands.backup import backup, restore
+from collab.commands.docs import docs
+from collab.commands.outcome import CommandLine
+from collab.commands.quarantine import quarantine
+from collab.commands.versions import versions
 
 
-@click.group()
+@click.group(cls=CommandLine)
 @click.version_option(__version__, prog_name="collab")
 def main() -> None:
     """Real-time collaboration server for Yjs editors and everybody else."""
@@ -27,3 +32,7 @@ def serve(host: str, port: int) -> None:
     arguments = ["-c", "python:collab.server", "--bind", bind, "collab.app:create_app()"]
     # gunicorn takes this process over, so that signals and the exit code are its own.
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])
+
+
+for _command in (docs, versions, quarantine, backup, restore):
+    main.add_command(_command)

@@ -44,7 +44,7 @@ LAYERS = (
         "looppass",
         "hub",
     },
-    {"ext", "app", "web", "cli", "server", "testing", "__init__", "__main__"},
+    {"ext", "app", "web", "commands", "cli", "server", "testing", "__init__", "__main__"},
 )
 """Modules and packages by layer, the lowest first. A new one has to be given its place here."""
 
