@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from collab.clock import ksuid, unix
+from collab.clock import ksuid, now, unix
 from collab.config import Settings
 from collab.document import Document
 from collab.errors import Damaged, InvalidUpdate, Quarantined, StoreError
@@ -31,6 +31,9 @@ from collab.updates import beyond, contain, settle
 
 MAX_PEOPLE: Final = 1000
 """Members that are remembered of each document; those seen last stay."""
+
+PAUSE: Final = 30.0
+"""Seconds for which documents are not kept in order after the store has failed at it."""
 
 Seed = Callable[[str], str | None]
 """Given the id of a document that does not exist yet, the plain text that it begins with, or None."""
@@ -67,6 +70,8 @@ class Archive:
         self._metrics = metrics
         self._seed_text = seed_text
         self._noticed: set[int] = set()
+        self._again: set[str] = set()
+        self._again_at = 0.0
 
     # ---- opening
 
@@ -143,26 +148,28 @@ class Archive:
 
     def note_people(self, rooms: Iterable[Room]) -> None:
         """Remember who has been in rooms since this was last asked."""
-        seen, notes = unix(), []
+        seen, notes, noted_rooms = unix(), [], {}
         for room in rooms:
             if room.people and not room.journal.new:
                 people, room.people = room.people, {}
+                noted_rooms[room] = people
                 noted = [Person(user_id, name, seen) for user_id, name in people.items()]
                 notes.append(Notes(room.document_id, room.journal.epoch, noted))
         if notes:
             try:
                 self._off.call(self._store.note_people, notes, MAX_PEOPLE)
             except StoreError as error:
-                self._metrics.count("store_failures")
-                log.warning("Who was in %d documents could not be noted: %s", len(notes), error)
+                for room in noted_rooms:
+                    room.people = {**noted_rooms[room], **room.people}
+                self._failed("Who was in %d documents could not be noted: %s", len(notes), error)
 
     def large(self, room: Room) -> bool:
         """Whether `room` has gained so much that it is worth a compaction; as much as it was, for a large one."""
         return room.journal.tail >= max(self._settings.compact_size, room.journal.base)
 
     def wanted(self, room: Room) -> bool:
-        """Whether there is something for `keep_in_order` to do."""
-        return self.due(room) or self.large(room)
+        """Whether there is something for `keep_in_order` to do, and the store has not just refused such things."""
+        return now() >= self._again_at and (self.due(room) or self.large(room))
 
     def keep_in_order(self, room: Room) -> None:
         """Do what is due while people are in `room`."""
@@ -192,27 +199,49 @@ class Archive:
         try:
             work(room)
         except (StoreError, InvalidUpdate) as error:
-            self._metrics.count("store_failures")
-            log.warning("Document %r is stored, but could not be kept in order: %s", room.document_id, error)
+            self._failed("Document %r is stored, but could not be kept in order: %s", room.document_id, error)
+
+    def _failed(self, text: str, *args: object) -> None:
+        """Count it, and let the store alone with such things for a while; each while is told of once."""
+        self._metrics.count("store_failures")
+        if now() >= self._again_at:
+            log.warning(text, *args)
+        self._again_at = now() + PAUSE
 
     # ---- what others have done to the store
 
     def noticed(self) -> set[str]:
-        """Documents that somebody else has changed since this was last asked."""
+        """Documents that somebody else has changed since this was last asked, and those that `again` was told of."""
         notices = self._off.call(self._store.notices)
         fresh = {document_id for number, document_id in notices if number not in self._noticed}
         self._noticed = {number for number, _ in notices}
-        return fresh
+        again, self._again = self._again, set()
+        return fresh | again
+
+    def again(self, document_ids: Iterable[str]) -> None:
+        """Say these again when `noticed` is asked next: nothing could be made of it now."""
+        self._again |= set(document_ids)
 
     def refresh(self, room: Room) -> bool:
         """Take into `room` what others have stored; False if its document is another one by now, or none."""
-        loaded = self._off.call(self._store.load, room.document_id)
+        new = room.journal.new
+        try:
+            loaded = self._off.call(self._store.load, room.document_id)
+        except Quarantined:
+            return False  # whoever comes back is told
+        except Damaged as error:
+            log.error(
+                "What the store has of document %r is damaged, and what is open here goes on: %s",
+                room.document_id,
+                error,
+            )
+            return True
         if loaded is None:
-            return room.journal.new
+            return new
         if loaded.epoch != room.journal.epoch:
             return False
         content = self._off.call(settle, loaded.updates).content
-        room.adopt(beyond(content, room.document.state_vector()))
+        room.adopt(self._off.call(beyond, content, room.document.state_vector()))
         return True
 
     def close(self, timeout: float) -> None:

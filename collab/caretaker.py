@@ -9,7 +9,7 @@ Invariants borne here:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 
 from collab.archive import Archive, Seed
 from collab.config import Settings
@@ -32,6 +32,7 @@ class Caretaker:
         metrics: where to count.
         crew: where greenlets come from.
         rooms: by document id; the hub's.
+        loading: ids of documents that will be among them; the hub's.
         release: called with a room that nobody is in, to look whether it can go.
         gone: called with a room whose document is another one in the store by now, or none.
         seed_text: what new documents begin with.
@@ -44,6 +45,7 @@ class Caretaker:
         metrics: Metrics,
         crew: Crew,
         rooms: Mapping[str, Room],
+        loading: Container[str],
         release: Callable[[Room], None],
         gone: Callable[[Room], None],
         seed_text: Seed | None,
@@ -53,9 +55,11 @@ class Caretaker:
         self._metrics = metrics
         self._crew = crew
         self._rooms = rooms
+        self._loading = loading
         self._release = release
         self._gone = gone
         self._looking = False
+        self._blind = False  # what others do could not be told when it was last asked
 
     def start(self) -> None:
         """Start the saver's greenlet."""
@@ -106,15 +110,33 @@ class Caretaker:
         """Note who is here, and follow what others have done to the documents that are open here."""
         try:
             self.archive.note_people(list(self._rooms.values()))
-            for document_id in self.archive.noticed():
-                room = self._rooms.get(document_id)
-                if room is not None and not self.archive.refresh(room):
-                    self._gone(room)
-        except (StoreError, InvalidUpdate) as error:
-            log.warning("What others have stored cannot be told now: %s", error)
+            self._follow(self.archive.noticed())
+        except StoreError as error:
             self._metrics.count("store_failures")
+            if not self._blind:
+                self._blind = True
+                log.warning("What others have stored cannot be told now: %s", error)
+        else:
+            if self._blind:
+                # Notices are kept for ten minutes, and this may have been longer.
+                self._blind = False
+                self.archive.again(self._rooms)
         finally:
             self._looking = False
+
+    def _follow(self, changed: Collection[str]) -> None:
+        """Bring the rooms of documents up to date that others have changed."""
+        for document_id in changed:
+            room = self._rooms.get(document_id)
+            try:
+                if room is None and document_id in self._loading:
+                    self.archive.again([document_id])  # what is being loaded may be older than that
+                elif room is not None and not self.archive.refresh(room):
+                    self._gone(room)
+            except (StoreError, InvalidUpdate) as error:
+                self._metrics.count("store_failures")
+                log.warning("What others have made of document %r cannot be told now: %s", document_id, error)
+                self.archive.again([document_id])
 
     def put_away(self, timeout: float) -> None:
         """Store what is not stored yet, and who was here. Switches greenlets."""

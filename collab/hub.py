@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from typing import Final, NamedTuple
 
-from gevent import sleep
+from gevent import Timeout, sleep
 from gevent.event import AsyncResult, Event
 from gevent.queue import Empty, Queue
 
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 TICK: Final = 1.0
 """Seconds between looks at what is due: pings, presence, goodbyes that are not answered, what others have stored."""
+
+LOAD_TIMEOUT: Final = 20.0
+"""Seconds that a visitor waits for its document: that it is gone itself nobody sees before."""
 
 PEOPLE_INTERVAL: Final = 300.0
 """Seconds between notes of who is still in a document."""
@@ -83,8 +86,9 @@ class Hub:
         self.rooms: dict[str, Room] = {}
         self.sessions: set[Session] = set()
         self.stopping = False
-        self.caretaker = Caretaker(settings, store, metrics, self.crew, self.rooms, self.release, self._gone, seed_text)
         self._loading: dict[str, list[AsyncResult[Room]]] = {}
+        maps = self.rooms, self._loading
+        self.caretaker = Caretaker(settings, store, metrics, self.crew, *maps, self.release, self._gone, seed_text)
         self._inbox: Queue[_Want | _Loaded | _Gone | Room | None] = Queue()
         self._pass = LoopPass(metrics)
         self._tick_at = self._clean_up_at = 0.0
@@ -104,7 +108,7 @@ class Hub:
     def unready(self) -> list[str]:
         """Why nobody should be sent here now; nothing if all is well."""
         reasons = ["the server is stopping"] if self.stopping else []
-        trouble = self.caretaker.saver.trouble
+        trouble = self.caretaker.saver.complaint(now())
         return reasons + ([f"changes cannot be stored: {trouble}"] if trouble else [])
 
     def open(self, fileno: int, dialect: Dialect, document_id: str, identity: Identity) -> Session:
@@ -128,7 +132,10 @@ class Hub:
             if room is None:
                 wanted: AsyncResult[Room] = AsyncResult()
                 self._inbox.put(_Want(document_id, wanted))
-                room = wanted.get()
+                try:
+                    room = wanted.get(timeout=LOAD_TIMEOUT)
+                except Timeout:
+                    raise StoreError(f"document {document_id!r} was not loaded in time") from None
                 assert room is not None
             # Between the hub's answer and this greenlet's turn the room may have gone again.
             if not room.closed:
@@ -193,6 +200,7 @@ class Hub:
             outcome = error
         except CollabError as error:
             log.error("Document %r could not be loaded: %s", document_id, error)
+            self.caretaker.saver.doubt()
             outcome = StoreError(str(error))
         finally:
             self._inbox.put(_Loaded(document_id, outcome))
@@ -204,16 +212,8 @@ class Hub:
                 wanted.set_exception(loaded.outcome)
             return
         document, journal, seeds = loaded.outcome
-        room = Room(
-            loaded.document_id,
-            document,
-            journal,
-            self._pass.add,
-            self.release,
-            self.metrics,
-            self.settings.max_awareness_size,
-            seeds,
-        )
+        size = self.settings.max_awareness_size
+        room = Room(loaded.document_id, document, journal, self._pass.add, self.release, self.metrics, size, seeds)
         self.caretaker.attach(room)
         self.rooms[loaded.document_id] = room
         for wanted in waiting:

@@ -15,9 +15,16 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from collab.member import Member
+from collab.updates import contain, merge
 
 RECORD_COST: Final = 64
 """Bytes that an update costs a store beside its own."""
+
+UPDATE_COST: Final = 64
+"""Bytes that an update costs this process beside its own."""
+
+MANY: Final = 1000
+"""Updates that wait until they are joined into one, so that there are never too many to join at once."""
 
 
 class Unstored:
@@ -62,6 +69,8 @@ class Journal:
 
     __slots__ = (
         "_receipts",
+        "_size",
+        "_taken",
         "_updates",
         "_wake",
         "at_once",
@@ -97,6 +106,8 @@ class Journal:
         self.versioned = versioned
         self.at_once = at_once
         self.changes = self.stored = self.finished = self.versioned_changes = 0
+        self._taken = 0  # up to which of these the store is being given
+        self._size = 0  # of `_updates`, as counted in `unstored`
         self.busy = False
         self._updates: list[bytes] = []
         self._receipts: deque[tuple[int, dict[Member, int]]] = deque()
@@ -119,21 +130,39 @@ class Journal:
             self._wake()
         self.changes += 1
         self._updates += updates
-        self.unstored.change(sum(map(len, updates)))
+        self._count(sum(map(len, updates)) + UPDATE_COST * len(updates))
+        if len(self._updates) >= MANY:
+            self._join()
+
+    def _join(self) -> None:
+        try:
+            self._updates = [merge(self._updates)]
+        except BaseException as error:
+            contain(error)
+            return
+        self._count(len(self._updates[0]) + UPDATE_COST - self._size)
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        self.unstored.change(size)
 
     def promise(self, receipts: dict[Member, int]) -> None:
         """Confirm each member's number once all that was recorded so far is stored."""
         if self.at_once or self.clean:
             _confirm(receipts)
-        elif self._receipts and self._receipts[-1][0] == self.changes:
-            self._receipts[-1][1].update(receipts)
+        elif self._receipts and (self._receipts[-1][0] > self._taken or self._receipts[-1][0] == self.changes):
+            # All that was recorded since `take` is stored together.
+            receipts = {**self._receipts.pop()[1], **receipts}
+            self._receipts.append((self.changes, receipts))
         else:
             self._receipts.append((self.changes, receipts))
 
-    def take(self) -> tuple[int, list[bytes]]:
-        """What is to be stored, and what `settle` must be told when it is."""
+    def take(self) -> tuple[int, list[bytes], int]:
+        """What is to be stored, what `settle` must be told when it is, and how much of `Unstored` it is."""
         updates, self._updates = self._updates, []
-        return self.changes, updates
+        size, self._size = self._size, 0
+        self._taken = self.changes
+        return self.changes, updates, size
 
     def settle(self, changes: int, size: int) -> None:
         """What was taken, so many bytes, is stored as one record."""
@@ -147,7 +176,7 @@ class Journal:
 
     def abandon(self) -> None:
         """The document that this belongs to is no more: nothing is to be stored, and nobody's receipt comes."""
-        self.unstored.change(-sum(map(len, self._updates)))
+        self._count(-self._size)
         self._updates = []
         self._receipts.clear()
         self.stored = self.finished = self.changes

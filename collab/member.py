@@ -63,3 +63,10 @@ class Member(Owner, Protocol):
 
     def lost(self) -> None:
         """Give the connection up."""
+
+
+def present(member: Member) -> Member:
+    """Who goes on in place of `member` by now."""
+    while member.heir is not None:
+        member = member.heir
+    return member

@@ -6,8 +6,9 @@ Bound here: a store object is used by one thread only. A store that waits for no
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from typing import Final, NamedTuple, ParamSpec, TypeVar, cast
 
 from gevent import Timeout
 from gevent.threadpool import ThreadPool
@@ -16,8 +17,39 @@ from collab.stores.base import Store
 
 log = logging.getLogger(__name__)
 
+STACK: Final = 16 * 1024 * 1024
+"""Bytes of stack: documents that nest as deep as they may take most of 8 MB to be taken apart."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class _Raised(NamedTuple):
+    """What a call has raised."""
+
+    error: BaseException
+
+
+def _outcome(method: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    """What a call returns, or has raised: gevent prints what a thread raises, each time."""
+    try:
+        return method(*args, **kwargs)
+    except BaseException as error:  # PanicException included: it is the caller's
+        return _Raised(error)
+
+
+def _start() -> ThreadPool:
+    """A thread that has the stack which the depth of documents is bounded for, whatever the system gives threads.
+
+    Does not switch greenlets, or others would start one as well.
+    """
+    before = threading.stack_size(STACK)
+    try:
+        pool = ThreadPool(1)
+        pool.spawn(int)
+    finally:
+        threading.stack_size(before)
+    return pool
 
 
 class OffLoop:
@@ -36,8 +68,11 @@ class OffLoop:
         if not self.store.blocking:
             return method(*args, **kwargs)
         if self._pool is None:
-            self._pool = ThreadPool(1)
-        return cast(R, self._pool.spawn(method, *args, **kwargs).get())
+            self._pool = _start()
+        outcome = self._pool.spawn(_outcome, method, args, kwargs).get()
+        if isinstance(outcome, _Raised):
+            raise outcome.error
+        return cast(R, outcome)
 
     def close(self, timeout: float) -> None:
         """Let go of the store and the thread; what the thread is at is not waited for longer. Switches greenlets."""

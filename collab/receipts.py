@@ -1,7 +1,8 @@
 """Which members are due a receipt for what they have sent, and for how much of it.
 
 Bound here: a receipt never covers an update that has not taken effect. One that came before what it builds on holds
-back the receipts of its sender, and only those, until it has taken effect or is refused.
+back the receipts of its sender, and only those, until it has taken effect or is refused; so does one that its sender
+was turned away with, until that has come again.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collab.member import Member
 class Receipts:
     """The receipts of one room's members, by the number of the update that they reach."""
 
-    __slots__ = ("_due", "_held", "_sent")
+    __slots__ = ("_away", "_due", "_held", "_sent")
 
     def __init__(self) -> None:
         self._due: dict[Member, int] = {}
         self._held: dict[Member, list[int]] = {}
+        self._away: dict[Member, int] = {}  # the first number of those who were turned away
         self._sent: dict[Member, int] = {}  # the latest number of those who have something held
 
     def __bool__(self) -> bool:
@@ -43,6 +45,18 @@ class Receipts:
             del self._held[member]
             self._sent.pop(member, None)
 
+    def turn_away(self, member: Member, number: int) -> None:
+        """Update `number` of `member` is not taken now, and neither is a receipt for it given before it is."""
+        if member not in self._away:
+            self._away[member] = number
+            self.hold(member, number)
+
+    def take_up(self, member: Member) -> None:
+        """What `member` was turned away with has come again."""
+        number = self._away.pop(member, None)
+        if number is not None:
+            self.free(member, number)
+
     def take(self) -> dict[Member, int]:
         """What each member can be given a receipt for now."""
         due, self._due = self._due, {}
@@ -60,11 +74,12 @@ class Receipts:
         """`member` is gone."""
         self._due.pop(member, None)
         self._held.pop(member, None)
+        self._away.pop(member, None)
         self._sent.pop(member, None)
 
     def pass_on(self, old: Member, new: Member) -> None:
         """`new` goes on in place of `old`."""
-        for numbers in (self._due, self._sent):
+        for numbers in (self._due, self._away, self._sent):
             if old in numbers:
                 numbers[new] = numbers.pop(old)
         if old in self._held:

@@ -22,7 +22,7 @@ from collab.document import Document
 from collab.errors import InvalidUpdate, NotStorable
 from collab.gathering import Gathering
 from collab.journal import Journal
-from collab.member import Member
+from collab.member import Member, present
 from collab.metrics import Metrics
 from collab.protocol.dialect import Dialect
 from collab.protocol.messages import InitialState, SyncStep1, SyncStep2, Update
@@ -50,6 +50,7 @@ class Room(Gathering):
     """
 
     __slots__ = (
+        "_clients",
         "_pending",
         "_step2",
         "_step2_generation",
@@ -80,6 +81,7 @@ class Room(Gathering):
         self.closed = False  # set by the hub when the room has left the map: join another one
         self._pending: list[tuple[bytes, Member, int]] = []  # updates of this pass: bytes, sender, number
         self._turned_away: dict[Member, None] = {}  # whose updates were refused because the store is away
+        self._clients = 0  # in the document when it was last looked at for others' seeds
         self._step2: dict[Dialect, bytes] = {}  # frames with the whole document, while it stays as it is
         self._step2_generation = -1
 
@@ -97,6 +99,9 @@ class Room(Gathering):
         if update != EMPTY_UPDATE:
             if self.journal.unstored.full:
                 self._turned_away[member] = None
+                if not member.dialect.numbers_updates:
+                    # Its receipts cannot tell of which updates they are not.
+                    self._receipts.turn_away(member, number)
                 member.refuse(NotStorable(NOT_STORABLE), number)
             else:
                 self._pending.append((update, member, number))
@@ -112,12 +117,17 @@ class Room(Gathering):
         Raises:
             InvalidUpdate: it is malformed or hostile.
         """
+        if update == EMPTY_UPDATE or not self.journal.unstored.full:
+            self._receipts.take_up(member)
         # It brings the delete set of the whole document each time: told and stored only if there was something new.
         if update == EMPTY_UPDATE:
             self.submit(member, update, number)
             return
         self.commit()
         before = self._content()
+        if update == before[1]:
+            self.submit(member, EMPTY_UPDATE, number)
+            return
         self.submit(member, update, number)
         news = self._apply()
         if news and self._content() != before:
@@ -154,7 +164,8 @@ class Room(Gathering):
             return ()
         self._metrics.commits += 1
         self._metrics.updates += len(pending) - len(refused) - len(document.early)
-        return document.news()
+        news = document.news()
+        return [*news, *self._give_way(self.seeds)] if self.seeds else news
 
     def _look_after_early(self, early: list[tuple[bytes, Member, int]]) -> None:
         """Give no receipt for what came too early, ask its sender for what is missing, and tell what became of it."""
@@ -162,9 +173,9 @@ class Room(Gathering):
         for _, member, number in early:
             self._receipts.hold(member, number)
         for _, member, number in (*document.released, *document.lapsed):
-            self._receipts.free(member.heir or member, number)
+            self._receipts.free(present(member), number)
         for _, member, number in document.lapsed:
-            (member.heir or member).refuse(InvalidUpdate("update that builds on what has not come"), number)
+            present(member).refuse(InvalidUpdate("update that builds on what has not come"), number)
         for member in {member for _, member, _ in early}:
             member.reply(SyncStep1(document.state_vector()))
         self._wake()
@@ -173,8 +184,12 @@ class Room(Gathering):
         """Take what the store has from elsewhere."""
         self.commit()
         self.document.apply([content])
+        news = self.document.news()
+        if self.document.released:
+            # What had waited for it is not in the store yet.
+            self.journal.record(news)
         self._look_after_early([])
-        self._out += [(Update(update), None) for update in self.document.news()]
+        self._out += [(Update(update), None) for update in news]
 
     def ask_again(self) -> None:
         """The store is back: ask those whose updates were refused for what they have."""
@@ -190,8 +205,6 @@ class Room(Gathering):
         """
         self.commit()
         if state_vector != EMPTY_STATE_VECTOR:
-            if self.seeds:
-                self._yield_to(state_vector, self.seeds)
             return dialect.encode(SyncStep2(self.document.diff(state_vector)))
         # Visitors of a busy document come in crowds, and all want the same bytes.
         if self._step2_generation != self.document.generation:
@@ -201,16 +214,18 @@ class Room(Gathering):
             self._step2[dialect] = dialect.encode(SyncStep2(self.document.diff(state_vector)))
         return self._step2[dialect]
 
-    def _yield_to(self, state_vector: bytes, seeds: set[int]) -> None:
-        """Take the text back that this document began with, where a client holds it as begun with another one."""
-        clocks = parse_state_vector(state_vector)
+    def _give_way(self, seeds: set[int]) -> Sequence[bytes]:
+        """Take the text back that this document began with, where somebody has brought one begun with another text."""
+        clocks = parse_state_vector(self.document.state_vector(), ours=True)
+        if len(clocks) == self._clients:
+            return ()
+        self._clients = len(clocks)
         others = seed_clients(self.document_id, clocks) - seeds
-        if others:
-            ours = parse_state_vector(self.document.state_vector(), ours=True)
-            self.document.apply([withdraw(client, ours[client]) for client in seeds])
-            self._tell(self.document.news())
-            self._wake()
-            self.seeds = seeds | others
+        if not others:
+            return ()
+        self.seeds = seeds | others
+        self.document.apply([withdraw(client, clocks[client]) for client in seeds & clocks.keys()])
+        return self.document.news()
 
     def tidy(self) -> None:
         """Give back memory that only saves work."""

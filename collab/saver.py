@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from gevent import GreenletExit, sleep
 from gevent.event import Event
@@ -30,11 +30,17 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 """Seconds between tries while the store fails."""
 
+PATIENCE: Final = 5.0
+"""Seconds for which the store may be at one call before that is called trouble."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
 log = logging.getLogger(__name__)
 
 
 class _Entry(NamedTuple):
-    """What a room gained: `changes` is what its journal counts, `size` the bytes that it gave."""
+    """What a room gained: `changes` is what its journal counts, `size` what it has counted as unstored."""
 
     room: Room
     changes: int
@@ -71,7 +77,10 @@ class Saver:
         self._on_stored = on_stored
         self._on_gone = on_gone
         self._dirty: dict[Room, None] = {}
+        self._doubted = True
+        self._since: float | None = None  # when the call began that the store is at
         self._work = Event()
+        self._work.set()
         self._idle = Event()
         self._idle.set()
         self._hurry = Event()
@@ -83,6 +92,17 @@ class Saver:
         self._idle.clear()
         self._work.set()
 
+    def doubt(self) -> None:
+        """Somebody could not use the store: find out whether it can be written to, and say so. Does not switch."""
+        self._doubted = True
+        self._work.set()
+
+    def complaint(self, at: float) -> str | None:
+        """Why changes are not stored at present, if they are not."""
+        if self.trouble is None and self._since is not None and at - self._since > PATIENCE:
+            return f"the store (COLLAB_STORE) has not answered for {at - self._since:.0f} s"
+        return self.trouble
+
     def run(self) -> None:
         """The saver greenlet."""
         while True:
@@ -90,6 +110,9 @@ class Saver:
             if self._over:
                 return
             self._work.clear()
+            if self._doubted:
+                self._doubted = False
+                self._insist(self._off.store.check)
             rooms, self._dirty = self._dirty, {}
             next_at = now() + self._interval
             self._store([entry for entry in map(self._entry, rooms) if entry.records])
@@ -116,33 +139,52 @@ class Saver:
 
     def _entry(self, room: Room) -> _Entry:
         journal = room.journal
-        changes, updates = journal.take()
+        changes, updates, size = journal.take()
         try:
             joined = [merge(updates)] if updates else []
         except BaseException as error:
             contain(error)
             joined = updates
         records = [Record(room.document_id, journal.epoch, update, journal.new) for update in joined]
-        return _Entry(room, changes, records, sum(map(len, updates)))
+        return _Entry(room, changes, records, size)
 
     def _store(self, entries: list[_Entry]) -> None:
         if not entries:
             return
         gone = self._append([record for entry in entries for record in entry.records])
-        for room, changes, records, size in entries:
-            room.journal.unstored.change(-size)
-            if room.document_id in gone:
-                self._on_gone(room)
-            else:
-                room.journal.settle(changes, sum(len(record.update) for record in records))
-                self._on_stored(room)
+        for entry in entries:
+            try:
+                self._settle(entry, entry.room.document_id in gone)
+            except Exception:  # one room's fault must not keep the others from being stored
+                log.exception("A room could not be told that its changes are stored; its members have to come again")
+                self._metrics.count("room_faults")
+                for member in entry.room.members():
+                    member.lost()
+
+    def _settle(self, entry: _Entry, gone: bool) -> None:
+        room, changes, records, size = entry
+        room.journal.unstored.change(-size)
+        if gone:
+            self._on_gone(room)
+        else:
+            room.journal.settle(changes, sum(len(record.update) for record in records))
+            self._on_stored(room)
 
     def _append(self, records: list[Record]) -> frozenset[str]:
+        started = now()
+        gone = self._insist(self._off.store.append, records)
+        self._metrics.count("store_commits")
+        self._metrics.count("store_records", by=len(records))
+        self._metrics.count("store_microseconds", by=int((now() - started) * 1e6))
+        return gone
+
+    def _insist(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the store until it does what is asked."""
         pause = FIRST_PAUSE
         while True:
-            started = now()
+            self._since = now()
             try:
-                gone = self._off.call(self._off.store.append, records)
+                answer = self._off.call(method, *args, **kwargs)
             except Exception as error:  # a fault of ours must not lose anything either
                 self._failed(error)
                 if self._over:
@@ -151,8 +193,10 @@ class Saver:
                     sleep(FIRST_PAUSE)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                self._succeeded(len(records), now() - started)
-                return gone
+                self._succeeded()
+                return answer
+            finally:
+                self._since = None
 
     def _failed(self, error: Exception) -> None:
         self._metrics.count("store_failures")
@@ -165,11 +209,7 @@ class Saver:
             )
         self.trouble = str(error)
 
-    def _succeeded(self, records: int, seconds: float) -> None:
-        metrics = self._metrics
-        metrics.count("store_commits")
-        metrics.count("store_records", by=records)
-        metrics.count("store_microseconds", by=int(seconds * 1e6))
+    def _succeeded(self) -> None:
         if self.trouble is not None:
             log.warning("Changes can be stored again; what had waited is stored.")
             self.trouble = None

@@ -14,7 +14,7 @@ from collab.clock import ksuid, now, utc
 from collab.connection import OPEN, Connection
 from collab.errors import NotStorable, ProtocolError, Quarantined, StoreError
 from collab.handlers import HANDLERS
-from collab.member import Identity, Member
+from collab.member import Identity, Member, present
 from collab.protocol.dialect import Dialect
 from collab.protocol.frames import CloseCode
 from collab.protocol.messages import (
@@ -152,7 +152,7 @@ class Session(Connection):
     def _go_on(self, room: Room) -> bool:
         """Go on with the session that this client says it had, if it had it."""
         old = room.find(self._resumes) if self._resumes is not None else None
-        if not isinstance(old, Session) or not (self.anonymous or old.user_id == self.user_id):
+        if not isinstance(old, Session) or (not old.anonymous if self.anonymous else old.user_id != self.user_id):
             self._resumes = None
             return False
         self.id, self.connected_at = old.id, old.connected_at
@@ -217,7 +217,7 @@ class Session(Connection):
     def confirm(self, number: int) -> None:
         """All updates that this client has sent, up to this number, are done with."""
         if self.heir is not None:
-            self.heir.confirm(number)
+            present(self).confirm(number)
             return
         self._confirmed = number
         if self.dialect.numbers_updates:

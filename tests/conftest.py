@@ -15,6 +15,11 @@ from processes import SERVE, Serve, Server, missing
 os.environ["COLLAB_STORE"] = "memory:"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests that kill servers go on for longer."""
+    parser.addoption("--crash-rounds", type=int, default=20, metavar="N", help="times that servers are killed (20)")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`collab serve` with its defaults, shared by all tests that do not stop it; its database is where it may be."""
@@ -31,8 +36,8 @@ def serve() -> Iterator[Serve]:
     """Starts `collab serve` (or another command) with settings: `serve(COLLAB_IDLE_TIMEOUT=1)`."""
     started: list[Server] = []
 
-    def start(command: list[str] | None = None, **environment: object) -> Server:
-        started.append(Server(command or SERVE, {key: str(value) for key, value in environment.items()}))
+    def start(command: list[str] | None = None, *, port: int | None = None, **environment: object) -> Server:
+        started.append(Server(command or SERVE, {key: str(value) for key, value in environment.items()}, port))
         return started[-1].wait_ready()
 
     yield start

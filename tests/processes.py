@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -28,20 +29,35 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def lasting_port() -> int:
+    """A free port that the system gives nobody by itself, so that a server finds it free when it comes back."""
+    for port in random.sample(range(10_000, 32_768), 1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+    raise AssertionError("no port is free")
+
+
 class Server:
-    """A server process of its own, on a free port.
+    """A server process of its own.
 
     Args:
         command: its arguments, with {port} for the port.
         environment: added to this process's.
+        port: where it listens; on a free port by default.
     """
 
     host = HOST
 
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        with socket.socket() as probe:
-            probe.bind((self.host, 0))
-            self.port = int(probe.getsockname()[1])
+    def __init__(self, command: list[str], environment: dict[str, str], port: int | None = None) -> None:
+        self.port = port or free_port()
         self.output = ""
         self.code: int | None = None
         self._more = threading.Condition()
@@ -99,6 +115,18 @@ class Server:
             self.process.send_signal(sig)
         return self.wait_end(timeout)
 
+    def kill(self) -> None:
+        """End it as a crash of the machine does, the master and its workers, by pid; return when all are gone."""
+        workers = self.worker_pids()
+        self.process.kill()
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        # The workers are nobody's to wait for now, but their output ends with the last of them.
+        self._reader.join(START_TIMEOUT)
+        assert not self._reader.is_alive(), f"there is a process left that writes:\n{self.output}"
+        self.wait_end()
+
     def wait_end(self, timeout: float = 15.0) -> int:
         """Wait until it has ended and all of its output is read; its exit code."""
         try:
@@ -117,4 +145,6 @@ class Server:
 class Serve(Protocol):
     """Starts `collab serve`, or another command, with settings."""
 
-    def __call__(self, command: list[str] | None = None, **environment: object) -> Server: ...
+    def __call__(
+        self, command: list[str] | None = None, *, port: int | None = None, **environment: object
+    ) -> Server: ...

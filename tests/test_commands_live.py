@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from processes import Serve, Server
 from wire import Wire, connect, is_step1
-from ydocs import Editor, update
+from ydocs import Editor, step1, step2, update
 
 COLLAB = [sys.executable, "-m", "collab"]
 
@@ -21,6 +21,7 @@ class Typist:
     """A native client with `doc` open, whose updates are stored when `type` returns."""
 
     def __init__(self, server: Server) -> None:
+        self.server = server
         self.editor = Editor(native=True)
         self.wire: Wire = connect(server.port, "/ws/document/doc?user_id=alice")
         self.wire.read_until(is_step1)
@@ -100,3 +101,24 @@ def test_a_backup_while_somebody_types(typist: Typist, url: str, tmp_path: Path)
     text = collab(other, "docs", "show", "doc", "--format", "text")["content"]
     assert text.startswith("before ") and str(typist.editor).startswith(text)
     assert len(str(typist.editor)) > len("before ")
+
+
+def test_a_backup_that_is_restored_stays_whatever_its_clients_have_done_to_the_document(
+    typist: Typist, url: str, tmp_path: Path
+) -> None:
+    typist.type("good text")
+    file = str(tmp_path / "b.db")
+    collab(url, "backup", file)
+    typist.wire.say(update(typist.editor.delete(0, 5)))
+    typist.type(", bad text")
+    collab(url, "restore", "--overwrite", file)
+    assert typist.wire.read_closed().code == 1012
+    again = Typist(typist.server)
+    with again.wire:
+        again.editor.doc.apply_update(typist.editor.doc.get_update())
+        again.wire.say(step2(typist.editor.doc.get_update()))
+        again.wire.say(step1(again.editor.doc.get_state()))
+        again.read_until("good text")
+        again.type("!")
+        assert str(again.editor) == "good text!"
+    assert collab(url, "docs", "show", "doc", "--format", "text")["content"] == "good text!"

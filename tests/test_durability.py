@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 
+import gevent
 import pytest
 from failing import FailingStore
 from ydocs import Editor, step1, step2, update
@@ -12,7 +14,7 @@ from collab.archive import Archive
 from collab.clock import now
 from collab.errors import StoreError
 from collab.seeds import seed
-from collab.stores.base import Loaded, Record
+from collab.stores.base import Loaded, Notes, Record, Version
 from collab.stores.memory import MemoryStore
 from collab.testing import Client, Closed, Stage, settle, stage
 from collab.updates import squash
@@ -141,6 +143,27 @@ def test_updates_are_refused_when_too_much_waits_and_taken_up_when_the_store_is_
         alice.send(update(editor.doc.get_update()))
         settle()
         assert stored(store) == "more than ten bytesxxxxx"
+
+
+def test_y_sweets_sync_status_waits_for_updates_that_were_refused_until_they_are_stored() -> None:
+    store = FailingStore()
+    with stage(store, max_unstored=10) as hub:
+        alice, editor, status = hub.yjs("doc", "alice"), Editor(), b"\x66\x01\x07"
+        alice.send(update(editor.type("more than ten bytes")))
+        settle()
+        alice.send(update(editor.type("x")))
+        alice.send(status)
+        store.failing = False
+        assert hub.caretaker.saver.flush(5)
+        settle()
+        assert status not in alice.received()
+        hub.tick(now())
+        settle()
+        assert [message[:2] for message in alice.received()] == [b"\x00\x00"]
+        alice.send(step2(editor.doc.get_update()))
+        settle()
+        assert alice.received()[-1] == status
+        assert stored(store) == "more than ten bytesx"
 
 
 def test_acks_do_not_wait_where_applied_is_enough() -> None:
@@ -434,3 +457,216 @@ def test_the_people_of_a_document_are_remembered_over_a_restart() -> None:
     names = [("alice", "alice"), ("bob", "bob"), ("carol", "carol")]
     assert sorted((person.user_id, person.user_name) for person in people) == names
     assert all(person.seen > 1.7e9 for person in people)
+
+
+def test_what_had_waited_for_an_update_from_elsewhere_is_stored_before_it_is_acknowledged() -> None:
+    store = MemoryStore()
+    with stage(store) as hub:
+        alice, editor = hub.native("doc", "alice"), Editor()
+        alice.send(update(editor.type("base ")))
+        settle()
+        missing, late = Editor(), Editor()
+        for other in (missing, late):
+            other.doc.apply_update(editor.doc.get_update())
+        first = missing.type("X ")
+        late.doc.apply_update(first)
+        second = late.type("U")
+        alice.send(update(second))
+        settle()
+        alice.received()
+        loaded = store.load("doc")
+        assert loaded is not None
+        store.append([Record("doc", loaded.epoch, first, False)])
+        store.notify("doc")
+        hub.tick(now())
+        settle()
+        assert alice.received()[-1] == b"\x04\x02"
+        assert stored(store) == "base X U"
+
+
+def test_a_question_of_somebody_with_another_text_takes_nothing_back() -> None:
+    other = Editor()
+    other.doc.apply_update(seed("doc", "another text"))
+    with stage(seed_text=lambda _: "Dear all,") as hub:
+        for _ in range(2):
+            visitor = hub.yjs("doc")
+            visitor.send(step1(other.doc.get_state()))
+            settle()
+            assert text_of(hub) == "Dear all,"
+        for text in ("another text", "a third one"):
+            visitor = hub.yjs("doc")
+            visitor.send(update(seed("doc", text)))
+            settle()
+            assert text_of(hub) == text
+
+
+class FlakyStore(MemoryStore):
+    """Fails at what it is told to fail at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails: set[str] = set()
+
+    def _fail(self, name: str) -> None:
+        if name in self.fails:
+            raise StoreError(f"{name} does not work")
+
+    def load(self, document_id: str) -> Loaded | None:
+        self._fail("load")
+        return super().load(document_id)
+
+    def notices(self) -> Sequence[tuple[int, str]]:
+        self._fail("notices")
+        return super().notices()
+
+    def note_people(self, notes: Iterable[Notes], keep: int) -> None:
+        self._fail("note_people")
+        super().note_people(notes, keep)
+
+    def save_version(self, document_id: str, epoch: str, content: bytes, name: str | None = None) -> Version | None:
+        self._fail("save_version")
+        return super().save_version(document_id, epoch, content, name)
+
+    def check(self) -> None:
+        self._fail("check")
+
+
+def change_elsewhere(store: MemoryStore, document_id: str, update: bytes, *, notify: bool = True) -> None:
+    """What a command does to a document beside a server."""
+    loaded = store.load(document_id)
+    assert loaded is not None
+    store.append([Record(document_id, loaded.epoch, update, False)])
+    if notify:
+        store.notify(document_id)
+
+
+@pytest.mark.parametrize("fault", ["load", "notices"])
+def test_what_others_have_stored_is_not_missed_when_it_cannot_be_told_at_once(fault: str) -> None:
+    store = FlakyStore()
+    with stage(store) as hub:
+        writers = {name: Editor() for name in ("one", "two")}
+        clients = {name: hub.yjs(name) for name in writers}
+        for name, editor in writers.items():
+            clients[name].send(update(editor.type("a")))
+        settle()
+        for name, editor in writers.items():
+            # Where notices cannot be read for long they are gone by then.
+            change_elsewhere(store, name, editor.type("b"), notify=fault == "load")
+        for store.fails in ({fault}, set(), set()):
+            hub.tick(now())
+            settle()
+        for name in writers:
+            assert text_of(hub, name) == "ab"
+
+
+def test_who_is_in_a_document_that_was_put_in_quarantine_is_told_to_come_back() -> None:
+    store = MemoryStore()
+    with stage(store) as hub:
+        alice = hub.yjs("doc")
+        alice.send(update(Editor().type("x")))
+        settle()
+        store.quarantine("doc", "somebody wants to look")
+        hub.tick(now())
+        settle()
+        assert alice.received()[-1] == Closed(1012, "the document was replaced")
+        assert hub.native("doc").received()[0]["code"] == "quarantined"
+
+
+def test_what_was_changed_while_a_document_was_being_opened_is_not_missed() -> None:
+    store = MemoryStore()
+
+    def text(document_id: str) -> None:
+        # Somebody makes the document, after the server has found that there is none.
+        store.append([Record(document_id, "theirs", Editor().type("imported"), True)])
+        store.notify(document_id)
+        hub.tick(now())
+        gevent.sleep(0)
+        gevent.sleep(0)
+
+    with stage(store, seed_text=text) as hub:
+        alice = hub.yjs("doc")
+        hub.tick(now())
+        settle()
+        assert alice.received()[-1] == Closed(1012, "the document was replaced")
+        assert text_of(hub) == "imported"
+
+
+def test_members_are_not_forgotten_while_the_store_is_away() -> None:
+    store = FlakyStore()
+    with stage(store) as hub:
+        hub.native("doc", "alice").send(update(Editor().type("x")))
+        settle()
+        store.fails = {"note_people"}
+        hub.tick(now())
+        settle()
+        assert store.people("doc") == []
+        store.fails = set()
+        hub.tick(now())
+        settle()
+        assert [person.user_id for person in store.people("doc")] == ["alice"]
+
+
+def test_a_store_that_fails_at_keeping_order_is_let_alone_for_a_while_and_told_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, clock = FlakyStore(), [1000.0]
+    monkeypatch.setattr("collab.archive.now", lambda: clock[0])
+    caplog.set_level(logging.WARNING, "collab")
+    with stage(store, version_interval=0.001, idle_timeout=0) as hub:
+        clients = [hub.yjs(f"doc{n}") for n in range(3)]
+        for client in clients:
+            client.send(update(Editor().type("x")))
+        settle()
+        store.fails = {"save_version"}
+        for _ in range(10):
+            hub.tick(now())
+            settle()
+        assert len(caplog.records) == 1 and "could not be kept in order" in caplog.text
+        failures = hub.metrics.snapshot()["store_failures"]
+        assert isinstance(failures, int) and 1 <= failures <= 3, "not once a second"
+        store.fails = set()
+        clock[0] += 31
+        hub.tick(now())
+        settle()
+        assert all(store.versions(f"doc{n}") for n in range(3))
+
+
+def test_a_server_that_cannot_use_its_store_is_not_ready_before_anybody_has_come() -> None:
+    store = FlakyStore()
+    store.fails = {"check"}
+    with stage(store) as hub:
+        settle()
+        assert hub.unready() == ["changes cannot be stored: check does not work"]
+        store.fails = set()
+        assert hub.caretaker.saver.flush(5)
+        gevent.sleep(0.15)
+        assert hub.unready() == []
+
+
+def test_a_store_that_does_not_answer_is_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage() as hub:
+        saver = hub.caretaker.saver
+        monkeypatch.setattr(saver, "_since", 100.0)
+        assert saver.complaint(104.0) is None
+        assert saver.complaint(107.0) == "the store (COLLAB_STORE) has not answered for 7 s"
+
+
+def test_a_session_that_was_resumed_ever_so_often_gets_its_receipts() -> None:
+    store = FailingStore()
+    with stage(store) as hub:
+        alice, editor = hub.native("doc", "alice"), Editor()
+        session = alice.received()[0]["session"]["id"]
+        alice.send(update(editor.type("x")))
+        settle()
+        for _ in range(1500):
+            alice.vanish()
+            hub.clients.remove(alice)
+            alice = hub.native("doc", "alice", session_id=session)
+        store.failing = False
+        assert hub.caretaker.saver.flush(5)
+        settle()
+        assert alice.received()[-1] == b"\x04\x01"
+        alice.send(update(editor.type("y")))
+        settle()
+        assert alice.received()[-1] == b"\x04\x02"
+        assert stored(store) == "xy"

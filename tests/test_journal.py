@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from members import Recorder
+from ydocs import Editor
 
-from collab.journal import RECORD_COST, Journal, Unstored
+from collab.journal import MANY, RECORD_COST, UPDATE_COST, Journal, Unstored
 
 
 def journal(*, limit: int = 1000, at_once: bool = False) -> Journal:
@@ -14,12 +15,12 @@ def journal(*, limit: int = 1000, at_once: bool = False) -> Journal:
 def test_what_comes_in_while_the_store_writes_is_still_unstored_afterwards() -> None:
     book = journal()
     book.record([b"first"])
-    changes, updates = book.take()
+    changes, updates, _ = book.take()
     assert updates == [b"first"]
     book.record([b"second"])
     book.settle(changes, 5)
     assert not book.clean
-    changes, updates = book.take()
+    changes, updates, _ = book.take()
     assert updates == [b"second"]
     book.settle(changes, 6)
     assert book.clean
@@ -31,13 +32,13 @@ def test_a_receipt_waits_for_what_was_recorded_before_it_and_for_nothing_else() 
     assert alice.confirmed == [1], "nothing was unstored"
     book.record([b"x"])
     book.promise({alice: 2})
-    first, _ = book.take()
+    first, _, _ = book.take()
     book.record([b"y"])
     book.promise({alice: 3, bob: 1})
     assert (alice.confirmed, bob.confirmed) == ([1], [])
     book.settle(first, 1)
     assert (alice.confirmed, bob.confirmed) == ([1, 2], [])
-    second, _ = book.take()
+    second, _, _ = book.take()
     book.settle(second, 1)
     assert (alice.confirmed, bob.confirmed) == ([1, 2, 3], [1])
 
@@ -48,7 +49,7 @@ def test_receipts_that_one_write_makes_good_come_as_one() -> None:
         book.record([b"x"])
         book.promise({alice: number})
     book.promise({alice: 4})
-    changes, _ = book.take()
+    changes, _, _ = book.take()
     book.settle(changes, 3)
     assert alice.confirmed == [4]
 
@@ -73,19 +74,49 @@ def test_the_store_is_asked_for_once_for_all_that_it_can_take_at_once() -> None:
 
 
 def test_what_waits_is_counted_over_all_rooms_and_given_back() -> None:
-    shared = Unstored(10)
+    limit = 3 * UPDATE_COST + 10
+    shared = Unstored(limit)
     one, two = Journal(shared, "e", new=True), Journal(shared, "f", new=True)
     one.record([b"12345"])
     assert not shared.full
     two.record([b"123", b"45"])
-    assert (shared.size, shared.full) == (10, True)
+    assert (shared.size, shared.full) == (limit, True)
     two.abandon()
-    assert (shared.size, shared.full, two.clean) == (5, False, True)
+    assert (shared.size, shared.full, two.clean) == (UPDATE_COST + 5, False, True)
+    _, updates, size = one.take()
+    assert (updates, size) == ([b"12345"], UPDATE_COST + 5)
+
+
+def test_what_waits_for_long_is_joined_and_takes_less_room() -> None:
+    shared, editor = Unstored(1 << 30), Editor()
+    book = Journal(shared, "e", new=True)
+    for _ in range(3 * MANY):
+        book.record([editor.type("x")])
+    _, updates, size = book.take()
+    assert len(updates) < MANY
+    assert shared.size == size < 3 * MANY * UPDATE_COST
+    again = Editor()
+    for update in updates:
+        again.doc.apply_update(update)
+    assert str(again) == "x" * 3 * MANY
+
+
+def test_receipts_of_a_long_wait_are_kept_once_for_each_member() -> None:
+    book, member = journal(), Recorder()
+    book.record([b"x"])
+    book.take()
+    for number in range(1, 1000):
+        book.record([b"x"])
+        book.promise({member: number})
+    assert len(book._receipts) == 1
+    changes, _, _ = book.take()
+    book.settle(changes, 1)
+    assert member.confirmed == [999]
 
 
 def test_the_sizes_in_the_store_are_followed() -> None:
     book = journal()
     book.record([b"12345"])
-    changes, _ = book.take()
+    changes, _, _ = book.take()
     book.settle(changes, 5)
     assert (book.base, book.tail, book.new) == (0, 5 + RECORD_COST, False)

@@ -63,3 +63,22 @@ def test_nothing_is_owed_to_who_is_gone_and_all_of_it_to_an_heir() -> None:
     receipts.forget(again)
     receipts.free(again, 3)
     assert receipts.take() == {}
+
+
+def test_who_is_turned_away_gets_a_receipt_when_all_of_it_has_come_again() -> None:
+    receipts, alice, again = Receipts(), Recorder("alice"), Recorder("alice")
+    for number in (1, 2, 3):
+        receipts.owe(alice, number)
+    for number in (2, 3):
+        receipts.turn_away(alice, number)
+    assert receipts.take() == {alice: 1}
+    receipts.pass_on(alice, again)
+    receipts.owe(again, 4)
+    assert receipts.take() == {again: 1}
+    receipts.take_up(again)
+    assert receipts.take() == {again: 4}
+    receipts.take_up(again)
+    receipts.turn_away(again, 5)
+    receipts.forget(again)
+    receipts.take_up(again)
+    assert not receipts

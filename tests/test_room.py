@@ -14,6 +14,7 @@ from collab.document import Document
 from collab.journal import Journal, Unstored
 from collab.metrics import Metrics
 from collab.protocol import ywaiting
+from collab.protocol.dialect import Dialect
 from collab.protocol.messages import Join, Leave, Relay, ServerMessage, SyncStep1, Update
 from collab.protocol.native import NATIVE, Native
 from collab.protocol.ywebsocket import YWEBSOCKET
@@ -49,9 +50,9 @@ class Passes:
 
     def store(self) -> list[bytes]:
         """Stand in for the saver, too: what is stored now."""
-        changes, updates = self.room.journal.take()
+        changes, updates, size = self.room.journal.take()
         self.room.journal.settle(changes, sum(map(len, updates)))
-        self.room.journal.unstored.change(-sum(map(len, updates)))
+        self.room.journal.unstored.change(-size)
         return updates
 
 
@@ -281,6 +282,51 @@ def test_updates_are_refused_while_too_much_is_unstored_and_asked_for_again() ->
     assert alice.confirmed[-1] == 3
     room.ask_again()
     assert len(alice.replies) == 1
+
+
+@pytest.mark.parametrize(("dialect", "confirmed"), [(YWEBSOCKET, [1]), (NATIVE[False, False], [3])])
+def test_who_cannot_be_told_which_updates_were_not_taken_gets_no_receipt_before_they_are(
+    dialect: Dialect, confirmed: list[int]
+) -> None:
+    passes = Passes(limit=10)
+    room, alice = passes.room, Recorder("a", dialect)
+    join(room, alice)
+    editor = Editor(9)
+    room.submit(alice, editor.type("many letters"), 1)
+    passes.end()
+    for number in (2, 3):
+        room.submit(alice, editor.type("more"), number)
+    passes.end()
+    passes.store()
+    assert alice.confirmed == confirmed
+    room.submit(alice, b"\x00\x00", 4)
+    room.ask_again()
+    passes.end()
+    assert 2 not in alice.confirmed and alice.confirmed[-1] == (1 if dialect is YWEBSOCKET else 4)
+    room.fill(alice, editor.doc.get_update(), 5)
+    passes.end()
+    assert alice.confirmed[-1] != 5
+    passes.store()
+    assert alice.confirmed[-1] == 5
+
+
+def test_what_came_too_early_is_confirmed_to_who_goes_on_in_the_second_place(passes: Passes) -> None:
+    room, alice = passes.room, Recorder("a", NATIVE[False, False])
+    join(room, alice)
+    editor = Editor(9)
+    first, second = editor.type("x"), editor.type("y")
+    room.submit(alice, second, 1)
+    passes.end()
+    for _ in range(2):
+        again = Recorder("a", NATIVE[False, False])
+        room.leave(alice, 10.0, grace=5.0)
+        room.resume(alice, again)
+        alice.heir, alice = again, again
+    room.submit(alice, first, 2)
+    passes.end()
+    passes.end()
+    passes.store()
+    assert alice.confirmed == [2]
 
 
 def said(member: Recorder) -> list[type]:

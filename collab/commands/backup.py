@@ -12,10 +12,10 @@ from collab.commands import backupfile, console
 from collab.commands.console import counted, emit, json_option, named
 from collab.commands.outcome import DAMAGED, Failed, Missing, Refused
 from collab.commands.target import Target, name, sqlite_file, store_option
-from collab.errors import Exists, StoreError
+from collab.errors import Damaged, Exists, InvalidUpdate, Quarantined, StoreError
 
 if TYPE_CHECKING:
-    from collab.stores.base import Store
+    from collab.stores.base import Store, Whole
 
 
 @click.command()
@@ -102,7 +102,7 @@ def _put_back(source: Store, store: Store, ids: Sequence[str], overwrite: bool) 
             for document_id in bar:
                 whole = source.read(document_id)
                 if whole is not None:
-                    store.write(whole, replace=overwrite)
+                    store.write(_on_top(store, whole), replace=overwrite)
                     done += 1
     except StoreError as error:
         if not done:
@@ -110,3 +110,24 @@ def _put_back(source: Store, store: Store, ids: Sequence[str], overwrite: bool) 
         text = f"Only {done} of {counted(len(ids), 'document')} were restored, by id: {error} "
         text += "Say --overwrite to begin again." if not isinstance(error, Exists) else "Name the others."
         raise Failed("partial", text) from error
+
+
+def _on_top(store: Store, whole: Whole) -> Whole:
+    """What to write in the place of a document: all that it is, and an edit that makes it what it was.
+
+    Clients that come back with what they have, its deletions included, then add nothing to that.
+    """
+    from collab.history import revert
+    from collab.protocol.yupdate import EMPTY_UPDATE
+    from collab.updates import merge, squash
+
+    try:
+        loaded = store.load(whole.entry.document_id)
+        if loaded is None or whole.entry.quarantine is not None:
+            return whole
+        then = squash([update for update in whole.updates if update is not None])
+        now = squash([*loaded.updates, then])
+        edit = revert(now, then)
+        return whole if edit == EMPTY_UPDATE else whole._replace(updates=[merge([now, edit])])
+    except (Quarantined, Damaged, InvalidUpdate):
+        return whole  # nobody has it open

@@ -127,8 +127,9 @@ class Ledger:
             if self._marked:
                 self._check_beside(right, at, False)
         if clock < known:
-            # What is left of it stands beside what is known.
-            self._check_beside(client, known - 1, False)
+            # What is left of it, if anything is, stands beside what is known.
+            if clock + length > known and self._keyed.has(client, known - 1):
+                raise InvalidUpdate("more than one value for a key")
             self.known = {client: known}
         if clock + length > known:
             clocks[client] = clock + length

@@ -1,8 +1,8 @@
 """The contract of a store: what the rest of the package knows of it, and what one test suite holds all stores to.
 
-A document is its epoch and its updates. The epoch is drawn when a document begins and never used again: a document
-that was deleted, restored from a backup or lost has another one, and whoever still has the old one open is told
-instead of being mixed with the new.
+A document is its epoch and its updates. The epoch is drawn when a document begins: one that was deleted or lost and
+begun anew has another one, and so has one that was put in the place of another. Whoever has the former one open is
+told, instead of being mixed with the new.
 
 Rules for every store, tested under `kill -9`:
 
@@ -122,8 +122,8 @@ class Store(ABC):
         """Store what documents have gained, in one go; some may be of the same document.
 
         Returns:
-            The ids of documents of which nothing was stored: the store has another epoch of them, or none where the
-            record is not of a new one, or they are in quarantine. All the others are stored.
+            The ids of documents of which a record was not stored: the store has another epoch of them, or none where
+            the record is not of a new one, or they are in quarantine. All the others are stored.
         """
 
     @abstractmethod
@@ -213,7 +213,7 @@ class Store(ABC):
 
     @abstractmethod
     def quarantine(self, document_id: str, reason: str) -> None:
-        """Keep a document as it is: it can neither be loaded nor changed until it is released."""
+        """Keep a document as it is: it can neither be loaded nor changed until it is released. Gives a notice of it."""
 
     @abstractmethod
     def release(self, document_id: str) -> bool:

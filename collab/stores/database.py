@@ -6,6 +6,8 @@ Bound here: no password is ever part of an error, and no connection that failed 
 from __future__ import annotations
 
 import logging
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -15,14 +17,18 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from collab.clock import now
 from collab.errors import StoreError
 from collab.stores.schema import prepare
+
+QUIET: Final = 5.0
+"""Seconds after which a connection to PostgreSQL is tried before it is used: the server may have been restarted."""
 
 BUSY_TIMEOUT: Final = 10
 """Seconds that SQLite waits for another process to end its write."""
 
+_WRITE_AHEAD: Final = "PRAGMA journal_mode=WAL"
 _PRAGMAS: Final = (
-    "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA journal_size_limit=16777216",
@@ -32,8 +38,13 @@ _POSTGRESQL: Final = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "options": "-c statement_timeout=30000 -c lock_timeout=30000 -c idle_in_transaction_session_timeout=60000",
 }
+# Said once the connection is there: poolers such as PgBouncer refuse them as part of its beginning.
+_TIMEOUTS: Final = (
+    "SET statement_timeout = 30000",
+    "SET lock_timeout = 30000",
+    "SET idle_in_transaction_session_timeout = 60000",
+)
 _ONE_MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _REMEDIES: Final = (
     ("disk is full", "make room on that disk"),
@@ -48,6 +59,7 @@ _REMEDIES: Final = (
     ("could not translate host name", "check the host in the URL"),
     ("connection refused", "make sure that the database is running, and that host and port are right"),
     ("no space left", "make room on the database's disk"),
+    ("read-only transaction", "this database only follows another: set COLLAB_STORE to the one that takes writes"),
 )
 
 log = logging.getLogger(__name__)
@@ -63,17 +75,21 @@ class Database:
             {"timeout": BUSY_TIMEOUT, "check_same_thread": False} if self.sqlite else _POSTGRESQL
         )
         self._engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
-        if self.sqlite:
-            event.listen(self._engine, "connect", _set_up)
+        event.listen(self._engine, "connect", _set_up if self.sqlite else _set_timeouts)
         self._connection: Connection | None = None
         self._prepared = False
+        self._used = 0.0
+        self._file: tuple[int, int] | None = None
         self._frozen: Connection | None = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one moment and writes nothing."""
         if self._frozen is not None:
-            yield self._frozen
+            try:
+                yield self._frozen
+            except SQLAlchemyError as error:
+                raise self._explained(error) from error
         else:
             with self._transaction("BEGIN" if self.sqlite else _ONE_MOMENT) as connection:
                 yield connection
@@ -90,6 +106,8 @@ class Database:
     def frozen(self) -> Iterator[None]:
         """Let all reads in the meantime see the same moment."""
         with self.reading() as connection:
+            if not self.sqlite:
+                connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             connection.exec_driver_sql("SELECT count(*) FROM collab_meta")  # the moment is that of the first question
             self._frozen = connection
             try:
@@ -110,15 +128,57 @@ class Database:
             raise self._explained(error) from error
 
     def _open(self) -> Connection:
+        if self._connection is not None and not self._is_good(self._connection):
+            self.close()
         if self._connection is None:
             self._connection = self._engine.connect()
-        if not self._prepared:
-            with self._connection.begin():
-                if self.sqlite:
-                    self._connection.exec_driver_sql("BEGIN IMMEDIATE")
-                prepare(self._connection)
-            self._prepared = True
+            self._prepare(self._connection)
+        if not self.sqlite:
+            self._used = now()
         return self._connection
+
+    def _prepare(self, connection: Connection) -> None:
+        """Make sure once that the tables are there, in each file that is used."""
+        file = self._find_file()
+        if self._prepared and file == self._file:
+            return
+        try:
+            with connection.begin():
+                if self.sqlite:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                prepare(connection)
+        except BaseException:
+            self.close()
+            raise
+        self._prepared, self._file = True, self._find_file()
+
+    def _is_good(self, connection: Connection) -> bool:
+        """Whether what the connection leads to is still there."""
+        if self.sqlite:
+            if self._find_file() == self._file:
+                return True
+            log.error(
+                "The file of the store %s (COLLAB_STORE) was moved, deleted or replaced while it was in use. "
+                "What is there now is used from here on.",
+                self.url.render_as_string(),
+            )
+            return False
+        if now() - self._used < QUIET:
+            return True
+        try:
+            with connection.begin():
+                connection.exec_driver_sql("SELECT 1")
+        except SQLAlchemyError:
+            return False
+        return True
+
+    def _find_file(self) -> tuple[int, int] | None:
+        """Which file SQLite's name leads to, None for none."""
+        try:
+            found = os.stat(self.url.database or "")
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def close(self) -> None:
         """Let go of the connection. Idempotent; the next transaction opens another one."""
@@ -134,11 +194,30 @@ class Database:
         words = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()
         what = words[0] if words else type(error).__name__
         remedy = next((remedy for sign, remedy in _REMEDIES if sign in what.lower()), "see whether it can be reached")
-        return StoreError(f"The store {self.url.render_as_string()} (COLLAB_STORE) says: {what}; {remedy}.")
+        where = self.url.set(query={}).render_as_string()  # a query may have a password too
+        return StoreError(f"The store {where} (COLLAB_STORE) says: {what}; {remedy}.")
 
 
 def _set_up(connection: Any, _: object) -> None:
     # sqlite3's own transactions begin late and cannot begin IMMEDIATE; ours are said in full.
     connection.isolation_level = None
+    last = now() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute(_WRITE_AHEAD).close()
+            break
+        except sqlite3.OperationalError as error:
+            # Where several open a new file at once SQLite fails instead of waiting, as it does in a transaction.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or now() >= last:
+                raise
+            connection.execute("BEGIN IMMEDIATE").close()
+            connection.execute("ROLLBACK").close()
     for pragma in _PRAGMAS:
         connection.execute(pragma).close()
+
+
+def _set_timeouts(connection: Any, _: object) -> None:
+    with connection.cursor() as cursor:
+        for timeout in _TIMEOUTS:
+            cursor.execute(timeout)
+    connection.commit()

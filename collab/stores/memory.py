@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from collab.clock import ksuid, unix
 from collab.errors import Damaged, Exists, InvalidUpdate, Quarantined, StoreError
@@ -123,6 +124,7 @@ class MemoryStore(Store):
     def snapshot(self) -> Iterator[Store]:
         view = _Snapshot()
         view._kept = copy.deepcopy(self._kept)
+        view._notices = list(self._notices)
         yield view
 
     # ---- versions
@@ -205,11 +207,11 @@ class MemoryStore(Store):
 class _Snapshot(MemoryStore):
     """A copy, which would not pass on what is written to it."""
 
-    def append(self, records: Sequence[Record]) -> frozenset[str]:
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise StoreError("a snapshot is for reading only")
 
-    def write(self, whole: Whole, *, replace: bool = False) -> None:
-        raise StoreError("a snapshot is for reading only")
+    append = compact = note_people = delete = write = save_version = delete_version = prune_versions = _refuse
+    quarantine = release = notify = _refuse
 
 
 def _last_first(kept: _Kept) -> Sequence[Person]:

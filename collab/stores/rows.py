@@ -47,6 +47,10 @@ def people_of(connection: Connection, document: int) -> Sequence[Person]:
 
 def notify(connection: Connection, document_id: str) -> None:
     """Give notice that a document was changed, and forget those given long ago."""
-    now = unix()
-    connection.execute(delete(schema.notices).where(schema.notices.c.given <= now - NOTICE_AGE))
-    connection.execute(insert(schema.notices).values(name=document_id, given=now))
+    forget_notices(connection)
+    connection.execute(insert(schema.notices).values(name=document_id, given=unix()))
+
+
+def forget_notices(connection: Connection) -> None:
+    """Forget the notices that were given long ago."""
+    connection.execute(delete(schema.notices).where(schema.notices.c.given <= unix() - NOTICE_AGE))

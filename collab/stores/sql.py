@@ -7,7 +7,7 @@ Rows are found by name and epoch each time, so that nothing is written to a docu
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 from zlib import crc32
 
@@ -58,7 +58,8 @@ class SqlStore(Shelf):
                     changed.add(row.id)
             if values:
                 connection.execute(insert(updates), values)
-                connection.execute(update(documents).where(documents.c.id.in_(changed)).values(changed=now))
+            for some in _batches(sorted(changed)):
+                connection.execute(update(documents).where(documents.c.id.in_(some)).values(changed=now))
         return frozenset(gone)
 
     def _make(self, connection: Connection, records: Sequence[Record], now: float) -> None:
@@ -76,12 +77,11 @@ class SqlStore(Shelf):
         In one order everywhere, so that two nodes never wait for each other.
         """
         found: dict[str, Any] = {}
-        ordered = sorted(names)
-        for start in range(0, len(ordered), MANY):
-            some = select(documents).where(documents.c.name.in_(ordered[start : start + MANY])).order_by(documents.c.id)
+        for some in _batches(sorted(names)):
+            rows = select(documents).where(documents.c.name.in_(some)).order_by(documents.c.name)
             if not self._database.sqlite:
-                some = some.with_for_update(key_share=True)
-            found |= {row.name: row for row in connection.execute(some)}
+                rows = rows.with_for_update(key_share=True)
+            found |= {row.name: row for row in connection.execute(rows)}
         return found
 
     def compact(self, document_id: str, epoch: str) -> int | None:
@@ -98,6 +98,9 @@ class SqlStore(Shelf):
         except InvalidUpdate as error:
             raise Damaged(f"document {document_id!r}: {error}") from None
         with self._database.writing() as connection:
+            held = self._rows(connection, {document_id}).get(document_id)
+            if held is None or held.id != row.id or held.quarantine is not None:
+                return None
             mine = (updates.c.document == row.id) & (updates.c.id <= kept[-1].id)
             # Fewer: somebody else has compacted it. More: one with a smaller id was stored after we looked.
             if connection.execute(delete(updates).where(mine)).rowcount != len(kept):
@@ -107,7 +110,7 @@ class SqlStore(Shelf):
         return len(joined)
 
     def note_people(self, notes: Iterable[Notes], keep: int) -> None:
-        seen: dict[str, Notes] = {note.document_id: note for note in notes}
+        noted = list(notes)
         dialect = sqlite if self._database.sqlite else postgresql
         statement = dialect.insert(people)
         statement = statement.on_conflict_do_update(
@@ -115,13 +118,17 @@ class SqlStore(Shelf):
             set_={"user_name": statement.excluded.user_name, "seen": statement.excluded.seen},
         )
         with self._database.writing() as connection:
-            values: dict[int, list[dict[str, Any]]] = defaultdict(list)
-            for name, row in self._rows(connection, set(seen)).items():
-                if row.epoch == seen[name].epoch:
-                    values[row.id] = [{"document": row.id, **person._asdict()} for person in seen[name].people]
-            for document, who in sorted(values.items()):
-                connection.execute(statement, sorted(who, key=lambda person: str(person["user_id"])))
-                self._forget_people(connection, document, keep)
+            rows = self._rows(connection, {note.document_id for note in noted})
+            seen: dict[int, dict[str, Person]] = defaultdict(dict)
+            for document_id, epoch, who in noted:
+                row = rows.get(document_id)
+                if row is not None and row.epoch == epoch:
+                    seen[row.id] |= {person.user_id: person for person in who}
+            for document, those in seen.items():
+                if those:
+                    values = [{"document": document, **person._asdict()} for person in those.values()]
+                    connection.execute(statement, values)
+                    self._forget_people(connection, document, keep)
 
     def _forget_people(self, connection: Connection, document: int, keep: int) -> None:
         count = connection.execute(select(func.count()).where(people.c.document == document)).scalar_one()
@@ -135,6 +142,11 @@ class SqlStore(Shelf):
         with self._database.reading() as connection:
             row = find(connection, document_id)
             return [] if row is None else people_of(connection, row.id)
+
+
+def _batches(of: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Parts of a sequence, each for one question."""
+    return (of[start : start + MANY] for start in range(0, len(of), MANY))
 
 
 def _whole(data: bytes, crc: int, document_id: str) -> bytes:

@@ -14,7 +14,7 @@ from collab.errors import Damaged, Exists
 from collab.stores import schema
 from collab.stores.base import NOTICE_AGE, Entry, Store, Version, Whole
 from collab.stores.database import Database
-from collab.stores.rows import find, intact, key_of, notify, people_of, stored
+from collab.stores.rows import find, forget_notices, intact, key_of, notify, people_of, stored
 
 PAGE = 200
 """Documents that are listed at once."""
@@ -206,7 +206,8 @@ class Shelf(Store):
 
     def check(self) -> None:
         with self._database.writing() as connection:
-            connection.execute(select(schema.meta.c.value)).first()
+            # A file that is read-only, or a database that follows another, only fails when it is to be changed.
+            forget_notices(connection)
 
     def close(self) -> None:
         self._database.close()

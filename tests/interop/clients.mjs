@@ -62,6 +62,14 @@ export const until = (what, holds, describe = () => '') => new Promise((resolve,
   look()
 })
 
+/** A small generator with a seed (mulberry32), so that a failure can be played again. */
+export const random = seed => below => {
+  seed = (seed + 0x6d2b79f5) | 0
+  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+  return ((t ^ (t >>> 14)) >>> 0) % below
+}
+
 const plain = value => JSON.parse(JSON.stringify(value))
 
 /** A delta whose neighbours of equal format are one: yjs 13 leaves them apart where a format mark says nothing new. */

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from interop.typists import Typists
 from processes import missing
 
 HERE = Path(__file__).parent
@@ -102,6 +103,20 @@ def idle_clients(node: str, node_modules: Path, server: Server) -> Iterator[Call
             yield wait
         finally:
             process.kill()
+
+
+@pytest.fixture
+def start_typists(node: str, node_modules: Path) -> Iterator[Callable[[int], Typists]]:
+    """Clients that type all the time, whose random choices are those of a seed: `start_typists(1)`."""
+    started: list[Typists] = []
+
+    def start(seed: int) -> Typists:
+        started.append(Typists(node, seed))
+        return started[-1]
+
+    yield start
+    for typists in started:
+        typists.end()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,7 @@
 // node scenario.mjs ws://127.0.0.1:PORT/yjs SCENARIO VERSION [ROOM]: one scenario, played by clients of one version.
 // Exits 0 when it holds. VERSION is a key of `versions` in clients.mjs. All data passes through the server: disableBc.
 
-import { converged, kit, NativeClient, run, until, versions, YClient } from './clients.mjs'
+import { converged, kit, NativeClient, random, run, until, versions, YClient } from './clients.mjs'
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -12,14 +12,6 @@ const [base, scenario, version, room = randomUUID()] = process.argv.slice(2)
 
 const open = (name = room, options) => YClient.open(version, base, name, options)
 const turn = () => new Promise(resolve => setImmediate(resolve))
-
-/** A small generator with a seed (mulberry32), so that a failure can be played again. */
-const random = seed => below => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) % below
-}
 
 /** A position in the text which does not fall between the halves of a surrogate pair. */
 const between = (text, index) => /[\udc00-\udfff]/.test(text.charAt(index)) ? index + 1 : index
