@@ -1,6 +1,7 @@
 """gunicorn reads this file by itself when it is started here; the settings are those of `collab serve`."""
 
 from collab.server import (
+    access_log_format,
     bind,
     control_socket_disable,
     graceful_timeout,
@@ -12,6 +13,7 @@ from collab.server import (
 )
 
 __all__ = [
+    "access_log_format",
     "bind",
     "control_socket_disable",
     "graceful_timeout",

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collab.app import create_app
     from collab.ext import Collab
+    from collab.identity import Rights, User
 
-__all__ = ["Collab", "__version__", "create_app"]
+__all__ = ["Collab", "Rights", "User", "__version__", "create_app"]
 
 __version__ = "0.1.0"
 
-_HOMES = {"Collab": "collab.ext", "create_app": "collab.app"}
+_HOMES = {
+    "Collab": "collab.ext",
+    "Rights": "collab.identity",
+    "User": "collab.identity",
+    "create_app": "collab.app",
+}
 
 
 def __getattr__(name: str) -> Any:

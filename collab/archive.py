@@ -100,21 +100,22 @@ class Archive:
         journal = self._journal(loaded)
         return Opened(document, journal, _seeds(document_id, document))
 
-    def _journal(self, loaded: Loaded) -> Journal:
+    def _journal(self, loaded: Loaded, *, new: bool = False) -> Journal:
         sizes = [len(update) + RECORD_COST for update in loaded.updates] or [0]
         return Journal(
             self.unstored,
             loaded.epoch,
-            new=False,
+            new=new,
             base=sizes[0],
             tail=sum(sizes[1:]),
             versioned=loaded.versioned,
             at_once=self._settings.ack == "applied",
+            most=self._settings.max_document_size,
         )
 
     def _begin(self, document_id: str) -> Opened:
         document = Document()
-        journal = Journal(self.unstored, ksuid(), new=True, versioned=unix(), at_once=self._settings.ack == "applied")
+        journal = self._journal(Loaded(ksuid(), (), unix()), new=True)
         text = self._seed_text(document_id) if self._seed_text is not None else None
         if text:
             document.apply([seed(document_id, text)])
@@ -165,7 +166,8 @@ class Archive:
 
     def large(self, room: Room) -> bool:
         """Whether `room` has gained so much that it is worth a compaction; as much as it was, for a large one."""
-        return room.journal.tail >= max(self._settings.compact_size, room.journal.base)
+        journal = room.journal
+        return journal.tail >= max(self._settings.compact_size, journal.base) or (journal.full and journal.tail > 0)
 
     def wanted(self, room: Room) -> bool:
         """Whether there is something for `keep_in_order` to do, and the store has not just refused such things."""

@@ -100,7 +100,7 @@ class Caretaker:
         for room in self._rooms.values():
             if self.archive.wanted(room):
                 self._care(room, self.archive.keep_in_order)
-            if not self.archive.unstored.full:
+            if not (self.archive.unstored.full or room.journal.full):
                 room.ask_again()
         if self._rooms and not self._looking:
             self._looking = True

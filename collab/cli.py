@@ -10,9 +10,12 @@ import click
 from collab import __version__
 from collab.commands.backup import backup, restore
 from collab.commands.docs import docs
+from collab.commands.live import kick, recheck
 from collab.commands.outcome import CommandLine
 from collab.commands.quarantine import quarantine
+from collab.commands.token import token
 from collab.commands.versions import versions
+from collab.server import OWN
 
 
 @click.group(cls=CommandLine)
@@ -29,10 +32,10 @@ def main() -> None:
 def serve(host: str, port: int) -> None:
     """Run the server until it is told to stop (Ctrl-C or SIGTERM)."""
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    arguments = ["-c", "python:collab.server", "--bind", bind, "collab.app:create_app()"]
+    arguments = ["-c", "python:collab.server", "--bind", bind, OWN]
     # gunicorn takes this process over, so that signals and the exit code are its own.
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])
 
 
-for _command in (docs, versions, quarantine, backup, restore):
+for _command in (docs, versions, quarantine, backup, restore, kick, recheck, token):
     main.add_command(_command)

@@ -8,6 +8,7 @@ the setting; a `COLLAB_` name that nobody knows is warned of, since it is usuall
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -23,8 +24,16 @@ MIB = 1024 * 1024
 log = logging.getLogger(__name__)
 
 
-def _setting(default: float | str, help_text: str, *, least: float = 0, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": help_text, "least": least, "choices": choices})
+def _setting(
+    default: float | str,
+    help_text: str,
+    *,
+    least: float = 0,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
+) -> Any:
+    metadata = {"help": help_text, "least": least, "choices": choices, "needed": default != "", "secret": secret}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,7 @@ class Settings:
     store: str = _setting(
         "sqlite:///collab.db",
         "where documents are kept: sqlite:///file, postgresql://user:password@host/name or memory:",
+        secret=True,
     )
     ack: str = _setting(
         "stored", "when an update is acknowledged: stored (on disk) or applied", choices=("stored", "applied")
@@ -64,6 +74,58 @@ class Settings:
         3600.0, "seconds between the versions that are saved of a document while it is edited; 0: none"
     )
     version_keep: int = _setting(50, "versions without a name that are kept of each document", least=1)
+
+    auth: str = _setting(
+        "dev", "who tells who somebody is: dev (they do themselves) or jwt (a token)", choices=("dev", "jwt")
+    )
+    jwt_secret: str = _setting("", "the secret that tokens are signed with, of 32 bytes or more", secret=True)
+    jwt_public_key: str = _setting("", "the public key that tokens are checked with: PEM, or its file", secret=True)
+    jwt_jwks_url: str = _setting("", "where the public keys are that tokens are checked with: a JSON Web Key Set")
+    jwt_jwks_lifetime: float = _setting(300.0, "seconds after which those keys are fetched again", least=1)
+    jwt_algorithm: str = _setting("", "the one algorithm of tokens; without it HS256 with a secret, RS256 with keys")
+    jwt_audience: str = _setting("", "what tokens must have as their aud")
+    jwt_issuer: str = _setting("", "what tokens must have as their iss")
+    jwt_leeway: float = _setting(10.0, "seconds by which clocks may differ when exp and nbf are checked")
+    auth_timeout: float = _setting(10.0, "seconds until a connection must have said who it is", least=0.01)
+    max_unauthenticated_bytes: int = _setting(
+        MIB, "bytes that a connection may send before it is decided who it is", least=1
+    )
+    admin_socket: str = _setting("collab.sock", "local socket by which commands reach the running server")
+    allowed_origins: str = _setting(
+        "", "origins of pages that may connect besides those of this host, by commas: https://app.example.org, or *"
+    )
+    trusted_proxies: str = _setting(
+        "", "addresses or networks, by commas, of the proxies whose X-Forwarded-For is believed"
+    )
+    max_connections: int = _setting(20_000, "connections of this process", least=1)
+    max_connections_per_address: int = _setting(8000, "connections from one address", least=1)
+    max_sessions_per_user: int = _setting(100, "sessions of one user, in all documents together", least=1)
+    max_sessions_per_document: int = _setting(2000, "sessions in one document", least=1)
+    max_rooms: int = _setting(20_000, "documents that may be open at once", least=1)
+    max_document_size: int = _setting(64 * MIB, "bytes of a document, over which it only takes deletions", least=1)
+    rate_messages: float = _setting(
+        20_000.0, "messages a second that are read of one user, after a burst of four times as many", least=1
+    )
+    rate_bytes: int = _setting(
+        8 * MIB, "bytes a second that are read of one user, after a burst of four times as many", least=1
+    )
+    rate_awareness: float = _setting(
+        100.0, "awareness messages a second that are taken of one session, after a burst of four times as many", least=1
+    )
+    flood_timeout: float = _setting(
+        30.0, "seconds for which a user may send more than is read before it is closed 1008", least=0.01
+    )
+    max_documents_per_socket: int = _setting(100, "documents that a Hocuspocus connection may have open", least=1)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """`allowed_origins`, one by one, in lower case."""
+        return tuple(origin.lower().rstrip("/") for origin in split(self.allowed_origins))
+
+    @property
+    def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """`trusted_proxies`, one by one."""
+        return tuple(ipaddress.ip_network(network, strict=False) for network in split(self.trusted_proxies))
 
     @classmethod
     def load(cls, *sources: Mapping[str, Any]) -> Settings:
@@ -85,13 +147,25 @@ class Settings:
                     close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
                     hint = f"; did you mean {close[0]}?" if close else ""
                     log.warning("Setting %s is not known and has no effect%s", key, hint)
-        return cls(**values)
+        settings = cls(**values)
+        try:
+            settings.proxies  # noqa: B018
+        except ValueError as error:
+            raise ConfigError(f"COLLAB_TRUSTED_PROXIES has something that is no address or network: {error}") from None
+        return settings
+
+
+def split(values: str) -> list[str]:
+    """The values of a setting that is a list, by commas."""
+    return [value.strip() for value in values.split(",") if value.strip()]
 
 
 def _parse(key: str, value: Any, kind: type, limits: Mapping[str, Any]) -> float | str:
     if kind is str:
-        if not isinstance(value, str) or not value or (limits["choices"] and value not in limits["choices"]):
-            raise ConfigError(f"{key} is {value!r}; it is {limits['help']}")
+        missing = value == "" and limits["needed"]
+        if not isinstance(value, str) or missing or (limits["choices"] and value not in limits["choices"]):
+            said = "not what it should be" if limits["secret"] else repr(value)
+            raise ConfigError(f"{key} is {said}; it is {limits['help']}")
         return value
     try:
         number: float = kind(value)

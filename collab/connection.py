@@ -1,33 +1,30 @@
-"""One client's connection: a reader greenlet that takes what comes in, and one door out for all that goes.
+"""One client's connection: a reader greenlet that takes what comes in, its end, and what time does to it.
 
-Invariants borne here:
-
-* One door out: whole frames, in order, to the last byte; pongs, closes and answers included. A frame goes straight to
-  the socket only while nothing waits; else it goes into the backlog's queue, which a writer greenlet drains. The writer
-  lives as long as something waits, so that an idle session costs one greenlet.
-* A slow reader is repaired: what did not fit the backlog is made good at once when the rest is drained.
-* Only the reader and the writer switch greenlets, and only between messages or where they wait for the socket (or,
-  before the first message, for the document). `deliver`, `close` and `tick` never do.
+Bound here: only the reader switches greenlets, and only between messages or where it waits for the socket (or, before
+the first message, for the document). `close` and `tick` never do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from gevent import sleep
 from gevent.event import Event
 
-from collab.backlog import Backlog
 from collab.clock import now
 from collab.config import Settings
 from collab.crew import Crew
-from collab.errors import FrameError
-from collab.member import Part
+from collab.door import CLOSED, CLOSING, OPEN, Door
+from collab.errors import FrameError, RateLimited
+from collab.limits import Meter
 from collab.metrics import Metrics
 from collab.protocol import frames
 from collab.protocol.frames import BINARY, CLOSE, DELIBERATE, PING, PONG, TEXT, CloseCode, FrameParser
 from collab.transport import Socket
+
+if TYPE_CHECKING:
+    from collab.session import Session
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that a client has to answer a close frame."""
@@ -36,80 +33,106 @@ TURN_MESSAGES: Final = 64
 TURN_TIME: Final = 0.02
 """Seconds after which a reader lets the others go on, looked at every so many messages."""
 
-OPEN, CLOSING, CLOSED = range(3)
+LONGEST_PAUSE: Final = 1.0
+"""Seconds for which a client that sends too much is not read, at most: it may have gone meanwhile."""
+
+_MINUTE: Final = 60.0
+
 _PING_FRAME: Final = frames.encode_frame(PING, b"")
 
 
-class Connection:
-    """The WebSocket side of a session; it owns `socket`, which is past the handshake, from here on."""
+class Connection(Door):
+    """The WebSocket side of one or more sessions; it owns `socket`, which is past the handshake, from here on.
+
+    Attributes:
+        address: where the client is.
+        meter: what its user may send; its own until it is known who that is.
+    """
 
     __slots__ = (
+        "_beat_at",
         "_close_by",
-        "_crew",
-        "_metrics",
-        "_over",
+        "_invalid",
+        "_invalid_since",
         "_parser",
         "_ping_at",
-        "_resume",
-        "_send",
-        "_settings",
-        "_socket",
         "active",
-        "backlog",
+        "address",
         "due",
         "heard",
-        "state",
+        "meter",
+        "on_message",
         "vanished",
     )
 
-    def __init__(self, socket: Socket, settings: Settings, metrics: Metrics, crew: Crew) -> None:
-        self._socket = socket
-        self._send = socket.send
-        self._settings = settings
-        self._metrics = metrics
-        self._crew = crew
+    def __init__(self, socket: Socket, settings: Settings, metrics: Metrics, crew: Crew, address: str = "") -> None:
+        super().__init__(socket, settings, metrics, crew)
+        self.address = address
+        self.meter = Meter(settings.rate_messages, settings.rate_bytes)
         self._parser = FrameParser(settings.max_message_size)
-        self.state = OPEN
+        self.on_message: Callable[[bytes, bool], None]  # what becomes of a message; whoever extends this says so
         self.vanished = True  # it ends without anybody having meant it to
-        self.backlog: Backlog | None = None
         self.heard = self.active = now()  # last sign of life, last message
         self._ping_at = self.due = self.heard + settings.ping_interval
+        self._beat_at = float("inf")
         self._close_by = 0.0
-        self._resume: Event | None = None  # the reader waits for it while its client is congested
-        self._over: Event | None = None
+        self._invalid, self._invalid_since = 0, 0.0
 
-    # ---- what a session adds or extends
+    # ---- what the kinds of connections add
 
-    def on_message(self, payload: bytes, text: bool) -> None:
-        """A whole message has come in."""
-        raise NotImplementedError
+    def begin(self) -> None:
+        """What comes before the first message. May switch greenlets."""
 
     def on_end(self) -> None:
         """Nothing more will be taken from the client. Idempotent."""
         raise NotImplementedError
 
-    def on_caught_up(self, backlog: Backlog) -> bytes:
-        """A slow client has read all that was kept: the frames that make good what was not, if anything."""
+    def dismiss(self, session: Session, code: CloseCode, reason: str) -> None:
+        """End the stay of one of the sessions on this connection."""
         raise NotImplementedError
 
-    def state_vector(self) -> bytes:
-        """The document's, as of the broadcast that is being delivered."""
+    def beat(self) -> float:
+        """Say something, for a client that counts no pings; in how many seconds to do so again."""
         raise NotImplementedError
 
     # ---- in
+
+    def run(self) -> None:
+        """The reader greenlet. Switches greenlets."""
+        try:
+            self.begin()
+            self.read()
+        except BaseException:
+            self.close(CloseCode.INTERNAL_ERROR, "internal error")
+            raise
+        finally:
+            self.over()
 
     def read(self) -> None:
         """Take what comes in until the end. Switches greenlets."""
         while data := self._socket.receive():
             self.heard = now()
-            if not self._take(data):
+            self._metrics.bytes_in += len(data)
+            messages = self._parser.feed(data)
+            wait = self.meter.spend(len(messages), len(data), self.heard)
+            if not self._take(messages):
                 return
+            if wait:
+                self._slow_down(wait)
 
-    def _take(self, data: bytes) -> bool:
-        """Take bytes that came in; False when the client has said goodbye. May switch greenlets between messages."""
-        self._metrics.bytes_in += len(data)
+    def _slow_down(self, wait: float) -> None:
+        """Read nothing for a while, so that TCP slows the client down; close on one that goes on all the same."""
+        since = self.meter.flooding_since
+        if self.state is OPEN and since is not None and self.heard - since >= self._settings.flood_timeout:
+            self._metrics.count("refused", RateLimited.code)
+            self.close(CloseCode.ABUSE, "more messages than the server reads, for too long")
+        self._metrics.count("throttled")
+        sleep(min(wait, LONGEST_PAUSE))
+
+    def _take(self, messages: list[tuple[int, bytes]]) -> bool:
+        """Take messages that came in; False when the client has said goodbye. May switch greenlets between them."""
         started = self.heard
-        for number, (opcode, payload) in enumerate(self._parser.feed(data), 1):
+        for number, (opcode, payload) in enumerate(messages, 1):
             if self.backlog is not None and self.backlog.congested:
                 self._resume = Event()
                 self._resume.wait()
@@ -150,86 +173,16 @@ class Connection:
         if self.backlog is None:
             self._socket.half_close()
 
-    # ---- out
-
-    def deliver(self, frame: bytes, parts: Sequence[Part]) -> None:
-        """Send a broadcast, or keep for later what the socket does not take."""
-        backlog = self.backlog
-        if backlog is None:
-            self._push(frame)
-            backlog = self.backlog
-            if backlog is None:
-                return
-        else:
-            backlog.add(parts)
-        if backlog.state_vector is None:
-            backlog.mark(self.state_vector())
-
-    def put(self, frame: bytes) -> None:
-        """Send a frame for this client alone, behind all that waits; nothing follows a close frame."""
-        if self.state is not OPEN:
-            return
-        if self.backlog is not None:
-            self.backlog.reply(frame)
-        else:
-            self._push(frame)
-
-    def _push(self, frame: bytes) -> None:
-        """Send a frame on a connection where nothing waits; what the socket does not take begins a backlog."""
-        try:
-            sent = self._send(frame)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self.lost()
-            return
-        if sent < len(frame):
-            settings = self._settings
-            self._metrics.count("stalls")
-            # A view, not a copy: a crowd of visitors that waits for the same document shares its bytes.
-            self.backlog = Backlog(memoryview(frame)[sent:], settings.send_queue, settings.send_queue_bytes, now())
-            self._crew.spawn("writer", self._write)
-
-    def _write(self) -> None:
-        """The writer greenlet: drain the backlog, make good what it forgot, and end when nothing waits."""
-        backlog = self.backlog
-        assert backlog is not None
-        try:
-            while self._drain(backlog):
-                repair = self.on_caught_up(backlog)
-                if repair:
-                    backlog.start(repair)
-                elif not len(backlog):
-                    break
-        except BaseException:
-            # What was forgotten would stay so, and a frame may be cut: the client has to come again.
-            self.lost()
-            raise
-        finally:
-            self.backlog = None
-            if self._resume is not None:
-                self._resume.set()
-            if self.state is CLOSED:
-                self.finish()
-
-    def _drain(self, backlog: Backlog) -> bool:
-        """Write all that waits; False when the socket is gone."""
-        while chunk := backlog.take():
-            rest = memoryview(chunk)
-            while rest:
-                try:
-                    rest = rest[self._send(rest) :]
-                    backlog.progress = now()
-                except BlockingIOError:
-                    self._socket.wait_writable()
-                except OSError:
-                    self.lost()
-                    return False
-            if self._resume is not None and not backlog.congested:
-                self._resume.set()
-        return True
-
     # ---- the end
+
+    def count_invalid(self) -> None:
+        """The client has sent something wrong; close on one that sends little else."""
+        at = now()
+        if at - self._invalid_since > _MINUTE:
+            self._invalid, self._invalid_since = 0, at
+        self._invalid += 1
+        if self._invalid >= self._settings.max_invalid:
+            self.close(CloseCode.ABUSE, "too many invalid messages")
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Say goodbye; the connection ends when the client has answered, or `CLOSE_TIMEOUT` later. Idempotent."""
@@ -242,10 +195,6 @@ class Connection:
         self._close_by = self.due = now() + CLOSE_TIMEOUT
         self._metrics.count("closed", str(int(code)))
 
-    def lost(self) -> None:
-        """Give the connection up: who waits on the socket sees its end, and ends."""
-        self._socket.shut()
-
     def over(self) -> None:
         """The reader's last act."""
         try:
@@ -256,18 +205,6 @@ class Connection:
                 self.finish()
             else:
                 self._close_by = self.due = now() + CLOSE_TIMEOUT
-
-    def finish(self) -> None:
-        """The last of reader and writer gives the socket back."""
-        self._socket.shut()
-        self._socket.close()
-        if self._over is not None:
-            self._over.set()
-
-    def wait_over(self) -> None:
-        """Wait until the socket was given back; for hosts that keep the request open so long. Switches greenlets."""
-        self._over = self._over or Event()
-        self._over.wait()
 
     # ---- time
 
@@ -285,7 +222,14 @@ class Connection:
             elif self.backlog is None:
                 self.put(_PING_FRAME)
             self._ping_at = at + self._settings.ping_interval
-        self.due = self._ping_at
+        if at >= self._beat_at:
+            self._beat_at = at + self.beat()
+        self.due = min(self._ping_at, self._beat_at)
+
+    def beat_by(self, at: float) -> None:
+        """Say something by then at the latest."""
+        self._beat_at = min(self._beat_at, at)
+        self.due = min(self.due, at)
 
     def heard_since(self, when: float) -> bool:
         """Whether the client has said anything, or taken anything that waited, after `when`."""

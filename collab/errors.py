@@ -7,11 +7,16 @@
     │   ├── Quarantined        the document is kept as it is until an operator has looked
     │   └── Exists             there is such a document already
     ├── HandshakeRefused       the client's (or ours: 503): the upgrade is answered with an HTTP status
+    │   ├── Unauthenticated    who it is cannot be told
+    │   └── Forbidden          who it is may not do this
     └── ProtocolError          the peer's: what it sent cannot be taken
         ├── InvalidMessage     the session goes on, its client is told
         │   ├── UnknownType
         │   ├── InvalidUpdate
         │   ├── TooLarge
+    │   ├── ReadOnly
+    │   ├── RateLimited
+    │   ├── DocumentFull
         │   └── NotStorable    ours: the store is away, and as much as may be is kept in memory already
         └── FrameError         the stream itself is broken: the socket is closed with `close_code`
 
@@ -64,6 +69,20 @@ class HandshakeRefused(CollabError):
         self.headers = headers or {}
 
 
+class Unauthenticated(HandshakeRefused):
+    """Who it is cannot be told: no token, or one that is not valid (any more)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(401, "unauthenticated", message, {"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(HandshakeRefused):
+    """Who it is may not be in the document, or not from that page."""
+
+    def __init__(self, message: str, code: str = "forbidden") -> None:
+        super().__init__(403, code, message)
+
+
 class ProtocolError(CollabError):
     """What a peer sent cannot be taken.
 
@@ -93,6 +112,24 @@ class TooLarge(InvalidMessage):
     """A message or state over one of the limits."""
 
     code = "too_large"
+
+
+class ReadOnly(InvalidMessage):
+    """An update of somebody who may only read."""
+
+    code = "read_only"
+
+
+class RateLimited(InvalidMessage):
+    """More often than may be."""
+
+    code = "rate_limited"
+
+
+class DocumentFull(InvalidMessage):
+    """An update of a document that is as large as it may become."""
+
+    code = "document_full"
 
 
 class NotStorable(InvalidMessage):

@@ -9,15 +9,21 @@ settings are read from `app.config` and the environment when `init_app` is calle
 from __future__ import annotations
 
 import os
+from typing import TypeVar
+from weakref import WeakSet
 
-from flask import Flask
+from flask import Flask, current_app
 
 from collab.archive import Seed
+from collab.auth import by_settings
 from collab.config import Settings
 from collab.hub import Hub
 from collab.metrics import Metrics
 from collab.stores import open_store
 from collab.web import health, sockets
+from collab.web.login import ApplicationAuthenticator, Decision
+
+D = TypeVar("D", bound=Decision)
 
 
 class Collab:
@@ -31,6 +37,8 @@ class Collab:
 
     def __init__(self, app: Flask | None = None, *, seed: Seed | None = None) -> None:
         self._seed = seed
+        self._decision: Decision | None = None
+        self._apps: WeakSet[Flask] = WeakSet()
         if app is not None:
             self.init_app(app)
 
@@ -41,6 +49,45 @@ class Collab:
             ConfigError: a `COLLAB_…` setting cannot work.
         """
         settings = Settings.load(app.config, os.environ)
-        app.extensions["collab"] = Hub(settings, open_store(settings.store), Metrics(), self._seed)
+        auth = ApplicationAuthenticator(app, self._decision) if self._decision else by_settings(settings)
+        app.extensions["collab"] = Hub(settings, open_store(settings.store), Metrics(), self._seed, auth)
+        self._apps.add(app)
         sockets.register(app)
         app.register_blueprint(health.blueprint)
+
+    def authenticator(self, function: D) -> D:
+        """Let `function` decide who may come in, in place of `COLLAB_AUTH`; a decorator.
+
+        It is called with the request of the upgrade, the token that was shown or None, and the document's id, and
+        returns a `User`, or None for nobody who may come in; it may also raise `Unauthenticated` or `Forbidden` with
+        words of its own, or abort with 401 or 403. It may wait, as a view may. Whatever else it raises is logged and
+        lets nobody in.
+
+        It runs in a request of the application, so that `flask.session` and what builds on it tell who is asking.
+        Where it is asked later (for each document of a Hocuspocus connection, and once more when a decision has
+        expired or is to be made anew) that is a request made of the text of the upgrade: `before_request` functions
+        have not run in it, and nothing becomes of what is changed in the session.
+
+        To be called before the first request; it counts for all applications of this extension.
+        """
+        self._decision = function
+        for app in self._apps:
+            app.extensions["collab"].auth = ApplicationAuthenticator(app, function)
+        return function
+
+    def recheck(self, document_id: str, user_id: str | None = None) -> int:
+        """Decide once more what a user, or everybody, may do in a document that is open; how many sessions that is.
+
+        Rights change at once; who may not be there any more is closed with 4403. Call it in the application's context,
+        where something has changed that the decision depends on.
+        """
+        return _hub().recheck(document_id, user_id)
+
+    def kick(self, document_id: str, user_id: str | None = None, *, seconds: float = 0.0, reason: str = "") -> int:
+        """Send a user, or everybody, out of a document, and keep them out for a while; how many sessions that ends."""
+        return _hub().kick(document_id, user_id, seconds, reason)
+
+
+def _hub() -> Hub:
+    hub: Hub = current_app.extensions["collab"]
+    return hub

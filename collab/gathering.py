@@ -111,7 +111,7 @@ class Gathering:
         if member not in group:
             return
         self.commit()
-        del group[member]
+        self._ungroup(member)
         if grace and not self.presences.claimed(member):
             self._absent[member] = now + grace
         else:
@@ -146,7 +146,8 @@ class Gathering:
         """Let `new` go on in place of `old`; nobody hears of it."""
         self.flush()
         self._absent.pop(old, None)
-        self._groups.get(old.dialect, {}).pop(old, None)
+        if old in self._groups.get(old.dialect, {}):
+            self._ungroup(old)
         self._groups.setdefault(new.dialect, {})[new] = new.deliver
         self._receipts.pass_on(old, new)
         self.presences.pass_on(old, new)
@@ -162,9 +163,15 @@ class Gathering:
     def regroup(self, member: Member, dialect: Dialect) -> None:
         """Let `member` go on in another dialect."""
         if dialect is not member.dialect:
-            del self._groups[member.dialect][member]
+            self._ungroup(member)
             member.dialect = dialect
             self._groups.setdefault(dialect, {})[member] = member.deliver
+
+    def _ungroup(self, member: Member) -> None:
+        group = self._groups[member.dialect]
+        del group[member]
+        if not group:  # each address of a Hocuspocus client is a dialect of its own
+            del self._groups[member.dialect]
 
     def others(self, member: Member) -> list[dict[str, str]]:
         """The users that are here beside `member`'s own."""
@@ -176,9 +183,9 @@ class Gathering:
 
     # ---- saying things
 
-    def relay(self, member: Member, text: str) -> None:
-        """Pass a member's own JSON message on to the others."""
-        self._say(Relay(text), member)
+    def relay(self, member: Member, message: Relay) -> None:
+        """Pass a member's own message on to the others."""
+        self._say(message, member)
 
     def _say(self, message: ServerMessage, exclude: Member | None = None) -> None:
         self.commit()

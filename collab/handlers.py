@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from collab.errors import RateLimited, ReadOnly
 from collab.protocol.messages import (
+    Auth,
     Awareness,
     AwarenessJson,
     Ignored,
@@ -26,39 +28,67 @@ if TYPE_CHECKING:
     from collab.session import Session
 
 
+READ_ONLY: Final = "You may read this document, not change it: your change was not taken"
+
+
 def _update(session: Session, room: Room, message: Update) -> None:
-    room.submit(session, message.update, session.number())
+    if session.may_write:
+        room.submit(session, message.update, session.number())
+    else:
+        _turn_down(session, room, session.number())
 
 
 def _step2(session: Session, room: Room, message: SyncStep2) -> None:
-    room.fill(session, message.update, session.number())
+    number = session.number_answer()
+    if session.may_write:
+        room.fill(session, message.update, number)
+    elif room.has(message.update):
+        room.submit(session, EMPTY_UPDATE, number)
+    else:
+        _turn_down(session, room, number)
+
+
+def _turn_down(session: Session, room: Room, number: int) -> None:
+    room.submit(session, EMPTY_UPDATE, number)  # it is done with
+    session.refuse(ReadOnly(READ_ONLY), number)
 
 
 def _step1(session: Session, room: Room, message: SyncStep1) -> None:
-    if session.backlog is None:
-        session.put(room.step2(session.dialect, message.state_vector))
+    check_state_vector(message.state_vector)
+    if not message.reply:
+        session.ask_back(room)
+    connection = session.connection
+    if connection.backlog is None:
+        connection.put(room.step2(session.dialect, message.state_vector))
     else:
-        check_state_vector(message.state_vector)
-        session.backlog.owed = message.state_vector
+        connection.backlog.of(session).owed = message.state_vector
+
+
+def _check_rate(session: Session) -> None:
+    if not session.presences.take(session.connection.heard):
+        raise RateLimited("presence more often than COLLAB_RATE_AWARENESS allows: say it again later")
 
 
 def _awareness(session: Session, room: Room, message: Awareness) -> None:
-    room.presences.update(session, message.awareness, session.heard)
+    _check_rate(session)
+    room.presences.update(session, message.awareness, session.connection.heard)
 
 
 def _awareness_json(session: Session, room: Room, message: AwarenessJson) -> None:
+    _check_rate(session)
     room.regroup(session, session.dialect.with_json_presence())
-    room.presences.update_json(session, message.parts, session.heard)
+    room.presences.update_json(session, message.parts, session.connection.heard)
 
 
 def _query_awareness(session: Session, room: Room, message: QueryAwareness) -> None:
     if message.json:
         room.regroup(session, session.dialect.with_json_presence())
-    if session.backlog is None:
+    backlog = session.connection.backlog
+    if backlog is None:
         session.reply(Presence(room.presences.awareness.present()))
     else:
         # Answered once, when all that waits has been read.
-        session.backlog.missed.add(Presence)
+        backlog.of(session).missed.add(Presence)
 
 
 def _sync_status(session: Session, room: Room, message: SyncStatus) -> None:
@@ -66,8 +96,12 @@ def _sync_status(session: Session, room: Room, message: SyncStatus) -> None:
     room.submit(session, EMPTY_UPDATE, session.await_status(message))
 
 
+def _auth(session: Session, room: Room, message: Auth) -> None:
+    session.renew(message.token)
+
+
 def _relay(session: Session, room: Room, message: Relay) -> None:
-    room.relay(session, message.text)
+    room.relay(session, message)
 
 
 def _ping(session: Session, room: Room, message: Ping) -> None:
@@ -86,6 +120,7 @@ HANDLERS: Final[dict[type, Callable[[Session, Room, Any], None]]] = {
     AwarenessJson: _awareness_json,
     QueryAwareness: _query_awareness,
     SyncStatus: _sync_status,
+    Auth: _auth,
     Relay: _relay,
     Ping: _ping,
     Ignored: _ignored,

@@ -1,36 +1,32 @@
-"""The hub: which documents are open, which sessions there are, and what happens with time.
+"""The hub: which connections there are, whose greenlet works on the room map, and what happens with time.
 
-Invariants borne here:
-
-* Only the hub's greenlet changes the room map, and it does no I/O: documents are loaded in greenlets beside it, and
-  all first visitors of a document share one load. After each wait the state is looked at again.
-* A room leaves the map only when nobody is in it or may come back, all of it is stored and the document was left in
-  order, looked at in the same breath. Who comes while that is being done finds the room as it was.
-* Stopping is: ask, prove, deadline (`stop`).
+Bound here: stopping is ask, prove, deadline (`stop`).
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Final, NamedTuple
+from typing import Final
 
-from gevent import Timeout, sleep
-from gevent.event import AsyncResult, Event
-from gevent.queue import Empty, Queue
+from gevent import sleep
+from gevent.event import Event
+from gevent.queue import Empty
 
-from collab.archive import Opened, Seed
-from collab.caretaker import Caretaker
-from collab.clock import now
+from collab.admission import Admission
+from collab.archive import Seed
+from collab.auth import Authenticator, Trusting
+from collab.clock import now, unix
 from collab.config import Settings
+from collab.connection import Connection
 from collab.crew import Crew
-from collab.errors import CollabError, Quarantined, StoreError
-from collab.looppass import LoopPass
-from collab.member import Identity
+from collab.identity import Credentials
+from collab.member import Member
 from collab.metrics import Metrics
-from collab.protocol.dialect import Dialect
 from collab.protocol.frames import CloseCode
-from collab.room import Room
-from collab.session import Session
+from collab.protocol.hocuspocus import Hocuspocus
+from collab.rooms import Rooms
+from collab.shared import Shared
+from collab.solo import Arrival, Solo
 from collab.stores.base import Store
 from collab.transport import Socket
 
@@ -39,34 +35,11 @@ log = logging.getLogger(__name__)
 TICK: Final = 1.0
 """Seconds between looks at what is due: pings, presence, goodbyes that are not answered, what others have stored."""
 
-LOAD_TIMEOUT: Final = 20.0
-"""Seconds that a visitor waits for its document: that it is gone itself nobody sees before."""
-
 PEOPLE_INTERVAL: Final = 300.0
 """Seconds between notes of who is still in a document."""
 
 FLUSH_TIMEOUT: Final = 4.0
 """Seconds that a stopping server gives its store; with the goodbyes, well inside gunicorn's `graceful_timeout`."""
-
-
-class _Want(NamedTuple):
-    """Somebody waits for a document's room."""
-
-    document_id: str
-    room: AsyncResult[Room]
-
-
-class _Loaded(NamedTuple):
-    """A load has ended, with a document or an error."""
-
-    document_id: str
-    outcome: Opened | StoreError
-
-
-class _Gone(NamedTuple):
-    """A room's document is another one in the store by now, or none."""
-
-    room: Room
 
 
 class Hub:
@@ -77,22 +50,32 @@ class Hub:
         store: where documents are kept.
         metrics: where to count.
         seed_text: what a new document begins with: given its id, plain text or None. May wait, as a Flask view may.
+        auth: who may come in; everybody by default.
+
+    Attributes:
+        ended: set when it stops.
     """
 
-    def __init__(self, settings: Settings, store: Store, metrics: Metrics, seed_text: Seed | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        metrics: Metrics,
+        seed_text: Seed | None = None,
+        auth: Authenticator | None = None,
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.crew = Crew(metrics)
-        self.rooms: dict[str, Room] = {}
-        self.sessions: set[Session] = set()
+        self.documents = Rooms(settings, store, metrics, self.crew, seed_text)
+        self.rooms = self.documents.map
+        self.caretaker = self.documents.caretaker
+        self.admission = Admission(settings, auth or Trusting(), self.rooms)
+        self.connections: set[Connection] = set()
         self.stopping = False
-        self._loading: dict[str, list[AsyncResult[Room]]] = {}
-        maps = self.rooms, self._loading
-        self.caretaker = Caretaker(settings, store, metrics, self.crew, *maps, self.release, self._gone, seed_text)
-        self._inbox: Queue[_Want | _Loaded | _Gone | Room | None] = Queue()
-        self._pass = LoopPass(metrics)
         self._tick_at = self._clean_up_at = 0.0
         self._started = self._over = False
+        self.ended = Event()
         self._stopped = Event()
 
     # ---- sessions
@@ -111,43 +94,64 @@ class Hub:
         trouble = self.caretaker.saver.complaint(now())
         return reasons + ([f"changes cannot be stored: {trouble}"] if trouble else [])
 
-    def open(self, fileno: int, dialect: Dialect, document_id: str, identity: Identity) -> Session:
-        """Begin a session on a socket past its handshake; the descriptor is the session's from here on."""
-        self.start()
-        session = Session(self, Socket(fileno), dialect, document_id, identity)
-        self.sessions.add(session)
-        self.metrics.count("connections", dialect.name)
-        self.crew.spawn("reader", session.run)
-        return session
+    @property
+    def auth(self) -> Authenticator:
+        """Who tells who somebody is. May be set to another one before the first request."""
+        return self.admission.auth
 
-    def enter(self, document_id: str) -> Room:
-        """The document's room, opened if need be. Switches greenlets unless it is open already.
+    @auth.setter
+    def auth(self, auth: Authenticator) -> None:
+        self.admission.auth = auth
 
-        Raises:
-            Quarantined: the document cannot be read.
-            StoreError: the document cannot be loaded.
+    def open(self, fileno: int, address: str, arrival: Arrival) -> Solo:
+        """Begin a session on a socket past its handshake; the descriptor is the connection's from here on.
+
+        `address` is where the client is.
         """
-        while True:
-            room = self.rooms.get(document_id)
-            if room is None:
-                wanted: AsyncResult[Room] = AsyncResult()
-                self._inbox.put(_Want(document_id, wanted))
-                try:
-                    room = wanted.get(timeout=LOAD_TIMEOUT)
-                except Timeout:
-                    raise StoreError(f"document {document_id!r} was not loaded in time") from None
-                assert room is not None
-            # Between the hub's answer and this greenlet's turn the room may have gone again.
-            if not room.closed:
-                return room
+        connection = Solo(self, Socket(fileno), address, arrival)
+        self._begin(connection, arrival.dialect.name)
+        return connection
 
-    def release(self, room: Room) -> None:
-        """Nobody may be in `room` any more: look whether it can go."""
-        self._inbox.put(room)
+    def open_shared(self, fileno: int, address: str, credentials: Credentials) -> Shared:
+        """Begin a connection for many documents, as `open` does for one; who it is is told in band."""
+        connection = Shared(self, Socket(fileno), address, credentials)
+        self._begin(connection, Hocuspocus.name)
+        return connection
 
-    def forget(self, session: Session) -> None:
-        """`session` is over."""
-        self.sessions.discard(session)
+    def _begin(self, connection: Connection, dialect: str) -> None:
+        self.start()
+        self.connections.add(connection)
+        self.admission.connect(connection.address)
+        self.metrics.count("connections", dialect)
+        self.crew.spawn("reader", connection.run)
+
+    def forget(self, connection: Connection) -> None:
+        """`connection` is over."""
+        self.connections.discard(connection)
+        self.admission.disconnect(connection.address)
+
+    # ---- steering
+
+    def _sessions(self, document_id: str, user_id: str | None) -> list[Member]:
+        room = self.rooms.get(document_id)
+        members = room.members() if room is not None else []
+        return [member for member in members if user_id is None or member.user_id == user_id]
+
+    def recheck(self, document_id: str, user_id: str | None = None) -> int:
+        """Make the decision on a user's sessions in a document, or on all there, once more; how many there are."""
+        members = self._sessions(document_id, user_id)
+        for member in members:
+            member.recheck()
+        return len(members)
+
+    def kick(self, document_id: str, user_id: str | None = None, seconds: float = 0.0, reason: str = "") -> int:
+        """Send a user, or everybody, out of a document, and keep them out for a while; how many sessions that ends."""
+        if seconds:
+            self.admission.ban(document_id, user_id, seconds)
+        members = self._sessions(document_id, user_id)
+        for member in members:
+            member.close(CloseCode.FORBIDDEN, reason or "you were sent out of this document")
+        return len(members)
 
     # ---- the hub's greenlet
 
@@ -170,98 +174,39 @@ class Hub:
                 self._clean_up_at = at + self.settings.cleanup_interval
                 self.clean_up(at)
         try:
-            request = self._inbox.get(timeout=max(0.0, self._tick_at - now()))
+            request = self.documents.inbox.get(timeout=max(0.0, self._tick_at - now()))
         except Empty:
             return
-        if isinstance(request, _Want):
-            self._want(request)
-        elif isinstance(request, _Loaded):
-            self._loaded(request)
-        elif isinstance(request, _Gone):
-            self._drop(request.room)
-        elif request is not None:
-            self._unload(request)
-
-    def _want(self, want: _Want) -> None:
-        room = self.rooms.get(want.document_id)
-        if room is not None:
-            want.room.set(room)
-        elif want.document_id in self._loading:
-            self._loading[want.document_id].append(want.room)
-        else:
-            self._loading[want.document_id] = [want.room]
-            self.crew.spawn("load", self._load, want.document_id)
-
-    def _load(self, document_id: str) -> None:
-        outcome: Opened | StoreError = StoreError("the load ended without a result")
-        try:
-            outcome = self.caretaker.archive.open(document_id)
-        except Quarantined as error:
-            outcome = error
-        except CollabError as error:
-            log.error("Document %r could not be loaded: %s", document_id, error)
-            self.caretaker.saver.doubt()
-            outcome = StoreError(str(error))
-        finally:
-            self._inbox.put(_Loaded(document_id, outcome))
-
-    def _loaded(self, loaded: _Loaded) -> None:
-        waiting = self._loading.pop(loaded.document_id)
-        if isinstance(loaded.outcome, StoreError):
-            for wanted in waiting:
-                wanted.set_exception(loaded.outcome)
-            return
-        document, journal, seeds = loaded.outcome
-        size = self.settings.max_awareness_size
-        room = Room(loaded.document_id, document, journal, self._pass.add, self.release, self.metrics, size, seeds)
-        self.caretaker.attach(room)
-        self.rooms[loaded.document_id] = room
-        for wanted in waiting:
-            wanted.set(room)
-
-    def _unload(self, room: Room) -> None:
-        if not room.closed and room.deserted and self.caretaker.may_go(room):
-            room.closed = True
-            del self.rooms[room.document_id]
-
-    def _drop(self, room: Room) -> None:
-        if room.closed:
-            return
-        room.closed = True
-        del self.rooms[room.document_id]
-        for session in list(self.sessions):
-            if session.room is room:
-                session.close(CloseCode.RESTART, "the document was replaced")
-        room.journal.abandon()
-
-    def _gone(self, room: Room) -> None:
-        self._inbox.put(_Gone(room))
+        self.documents.handle(request)
 
     # ---- time
 
     def tick(self, at: float) -> None:
         """What happens every second: pings, presence that expires, connections that do not end by themselves."""
-        for session in list(self.sessions):
-            if at >= session.due:
-                session.tick(at)
+        for connection in list(self.connections):
+            if at >= connection.due:
+                connection.tick(at)
         for room in self.rooms.values():
             room.tick(at)
+        wall = unix()
+        for session in list(self.admission.expiring):
+            session.expire(wall)
         self.caretaker.tick()
 
     def clean_up(self, at: float) -> None:
         """What happens every clean-up interval: end who is idle or stuck, let go of rooms where nobody is."""
         settings = self.settings
-        for session in list(self.sessions):
-            if session.stuck_since(at - settings.slow_timeout):
-                session.close(CloseCode.TRY_AGAIN_LATER, "too slow for too long")
-            elif settings.idle_timeout and at - session.active >= settings.idle_timeout:
-                session.close(CloseCode.IDLE, "no activity")
+        for connection in list(self.connections):
+            if connection.stuck_since(at - settings.slow_timeout):
+                connection.close(CloseCode.TRY_AGAIN_LATER, "too slow for too long")
+            elif settings.idle_timeout and at - connection.active >= settings.idle_timeout:
+                connection.close(CloseCode.IDLE, "no activity")
         for room in list(self.rooms.values()):
             room.tidy()
             if at >= room.noted_at + PEOPLE_INTERVAL:
                 room.note_all(at)
             if room.deserted:
-                self.release(room)
+                self.documents.release(room)
 
     # ---- stopping
 
@@ -276,22 +221,23 @@ class Hub:
             self._stopped.wait()
             return
         self.stopping = True
+        self.ended.set()
         deadline = now() + self.settings.stop_timeout
-        sessions = list(self.sessions)
-        steps = min(len(sessions), 20)
+        connections = list(self.connections)
+        steps = min(len(connections), 20)
         for step in range(steps):
-            for session in sessions[step::steps]:
-                session.close(CloseCode.RESTART, "the server is restarting")
+            for connection in connections[step::steps]:
+                connection.close(CloseCode.RESTART, "the server is restarting")
             sleep(self.settings.stop_timeout / 4 / steps)
-        while self.sessions and now() < deadline - 0.2:
+        while self.connections and now() < deadline - 0.2:
             sleep(0.02)
-        for session in list(self.sessions):
-            session.lost()
+        for connection in list(self.connections):
+            connection.lost()
         sleep(0)  # their last words
         self.caretaker.put_away(FLUSH_TIMEOUT)
         deadline = now() + 1.0
         self._over = True
-        self._inbox.put(None)
+        self.documents.inbox.put(None)
         if not self.crew.join(max(0.0, deadline - now())):
             log.warning("Ended what did not end by itself: %s", ", ".join(sorted(set(self.crew.names()))))
             self.crew.kill()

@@ -58,6 +58,7 @@ class Journal:
         tail: bytes that the others come to.
         versioned: when its latest version was saved, in seconds since 1970.
         at_once: whether receipts do not wait for the store (`COLLAB_ACK=applied`).
+        most: bytes that the store may have of it.
 
     Attributes:
         changes: how many times something was recorded.
@@ -79,6 +80,7 @@ class Journal:
         "changes",
         "epoch",
         "finished",
+        "most",
         "new",
         "stored",
         "tail",
@@ -97,6 +99,7 @@ class Journal:
         tail: int = 0,
         versioned: float = 0.0,
         at_once: bool = False,
+        most: float = float("inf"),
     ) -> None:
         self.unstored = unstored
         self.epoch = epoch
@@ -105,6 +108,7 @@ class Journal:
         self.tail = tail
         self.versioned = versioned
         self.at_once = at_once
+        self.most = most
         self.changes = self.stored = self.finished = self.versioned_changes = 0
         self._taken = 0  # up to which of these the store is being given
         self._size = 0  # of `_updates`, as counted in `unstored`
@@ -123,6 +127,11 @@ class Journal:
     def clean(self) -> bool:
         """Whether the store has everything."""
         return self.stored == self.changes
+
+    @property
+    def full(self) -> bool:
+        """Whether the store has as much of it as it may; a compaction may change that."""
+        return self.base + self.tail > self.most
 
     def record(self, updates: Sequence[bytes]) -> None:
         """Something has changed."""

@@ -8,18 +8,8 @@ from typing import NamedTuple, Protocol
 from collab.awareness import Owner
 from collab.errors import ProtocolError
 from collab.protocol.dialect import Dialect
+from collab.protocol.frames import CloseCode
 from collab.protocol.messages import ServerMessage
-
-
-class Identity(NamedTuple):
-    """Who wants to come in."""
-
-    user_id: str
-    user_name: str
-    anonymous: bool = False
-    """The id was drawn for this connection: nobody can come back under it."""
-    session_id: str | None = None
-    """The session that it says it had, and wants to go on with."""
 
 
 class Part(NamedTuple):
@@ -34,11 +24,20 @@ class Member(Owner, Protocol):
 
     id: str
     dialect: Dialect
-    user_id: str
-    user_name: str
-    anonymous: bool
     heir: Member | None
     """The session that goes on in its place, once its client has come back over another connection."""
+
+    @property
+    def user_id(self) -> str:
+        """Sessions with equal ids are one user's."""
+
+    @property
+    def user_name(self) -> str:
+        """As the others see it."""
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nobody can come back under its id."""
 
     def deliver(self, frame: bytes, parts: Sequence[Part]) -> None:
         """Take a broadcast: `frame` is all of `parts` joined."""
@@ -60,6 +59,12 @@ class Member(Owner, Protocol):
 
     def heard_since(self, when: float) -> bool:
         """Whether there was one after `when`."""
+
+    def recheck(self) -> None:
+        """Make the decision whether it may be here once more."""
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """End its stay in the document, and tell it why."""
 
     def lost(self) -> None:
         """Give the connection up."""

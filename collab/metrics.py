@@ -19,6 +19,7 @@ METRICS: Final = {
     "commits": "transactions that applied them: one per room and loop pass",
     "refused": "messages refused, by error code",
     "ignored": "messages overlooked because the dialect says so, by what they were",
+    "throttled": "pauses in reading from users who send more than may be",
     "stalls": "times that a socket did not take everything at once",
     "repairs": "slow readers brought up to date with one diff",
     "relays_dropped": "custom messages that a slow reader missed",

@@ -19,20 +19,24 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from collab.document import Document
-from collab.errors import InvalidUpdate, NotStorable
+from collab.errors import DocumentFull, InvalidMessage, InvalidUpdate, NotStorable
 from collab.gathering import Gathering
 from collab.journal import Journal
 from collab.member import Member, present
 from collab.metrics import Metrics
 from collab.protocol.dialect import Dialect
 from collab.protocol.messages import InitialState, SyncStep1, SyncStep2, Update
-from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE, parse_state_vector
+from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE, parse_state_vector, parse_update
 from collab.seeds import seed_clients, withdraw
+
+MAX_STEP2: Final = 4
+"""Dialects for which a frame with the whole document is kept: each address of a Hocuspocus client is one."""
 
 NOT_STORABLE: Final = (
     "The server cannot store changes now and keeps no more of them in memory: this one was not taken. "
     "You will be asked for it again when it can."
 )
+DOCUMENT_FULL: Final = "The document is as large as it may become (COLLAB_MAX_DOCUMENT_SIZE): this change was not taken"
 
 
 class Room(Gathering):
@@ -80,7 +84,7 @@ class Room(Gathering):
         self.seeds = seeds
         self.closed = False  # set by the hub when the room has left the map: join another one
         self._pending: list[tuple[bytes, Member, int]] = []  # updates of this pass: bytes, sender, number
-        self._turned_away: dict[Member, None] = {}  # whose updates were refused because the store is away
+        self._turned_away: dict[Member, None] = {}  # whose updates were refused for want of room
         self._clients = 0  # in the document when it was last looked at for others' seeds
         self._step2: dict[Dialect, bytes] = {}  # frames with the whole document, while it stays as it is
         self._step2_generation = -1
@@ -97,12 +101,11 @@ class Room(Gathering):
         if number:
             self._receipts.owe(member, number)
         if update != EMPTY_UPDATE:
-            if self.journal.unstored.full:
-                self._turned_away[member] = None
-                if not member.dialect.numbers_updates:
-                    # Its receipts cannot tell of which updates they are not.
-                    self._receipts.turn_away(member, number)
-                member.refuse(NotStorable(NOT_STORABLE), number)
+            journal = self.journal
+            if journal.unstored.full:
+                self._turn_away(member, number, NotStorable(NOT_STORABLE))
+            elif journal.full and update[0]:  # it brings more than deletions
+                self._turn_away(member, number, DocumentFull(DOCUMENT_FULL))
             else:
                 self._pending.append((update, member, number))
         elif not number:
@@ -111,13 +114,21 @@ class Room(Gathering):
             self._scheduled = True
             self._schedule(self)
 
+    def _turn_away(self, member: Member, number: int, error: InvalidMessage) -> None:
+        """Refuse an update for now; its sender is asked for it again."""
+        self._turned_away[member] = None
+        if not member.dialect.numbers_updates:
+            # Its receipts cannot tell of which updates they are not.
+            self._receipts.turn_away(member, number)
+        member.refuse(error, number)
+
     def fill(self, member: Member, update: bytes, number: int = 0) -> None:
         """Take a Step2, the client's answer to our Step1.
 
         Raises:
             InvalidUpdate: it is malformed or hostile.
         """
-        if update == EMPTY_UPDATE or not self.journal.unstored.full:
+        if update == EMPTY_UPDATE or not (self.journal.unstored.full or self.journal.full):
             self._receipts.take_up(member)
         # It brings the delete set of the whole document each time: told and stored only if there was something new.
         if update == EMPTY_UPDATE:
@@ -132,6 +143,25 @@ class Room(Gathering):
         news = self._apply()
         if news and self._content() != before:
             self._tell(news)
+
+    def has(self, update: bytes) -> bool:
+        """Whether nothing in `update` is new.
+
+        Raises:
+            InvalidUpdate: it is malformed or hostile.
+        """
+        self.commit()
+        state_vector = self.document.state_vector()
+        clocks = parse_state_vector(state_vector, ours=True)
+        theirs = parse_update(update)
+        ours = parse_update(self.document.diff(state_vector, ours=True), ours=True)
+        gone: dict[int, list[tuple[int, int]]] = {}
+        for client, start, end in ours.deletions:
+            gone.setdefault(client, []).append((start, end))
+        return all(section.end <= clocks.get(section.client, 0) for section in theirs.sections) and all(
+            any(first <= start and end <= last for first, last in gone.get(client, ()))
+            for client, start, end in theirs.deletions
+        )
 
     def _content(self) -> tuple[bytes, bytes]:
         state_vector = self.document.state_vector()
@@ -192,7 +222,7 @@ class Room(Gathering):
         self._out += [(Update(update), None) for update in news]
 
     def ask_again(self) -> None:
-        """The store is back: ask those whose updates were refused for what they have."""
+        """Updates can be taken again: ask those whose updates were refused for what they have."""
         members, self._turned_away = self._turned_away, {}
         for member in members:
             member.reply(SyncStep1(self.document.state_vector()))
@@ -211,6 +241,8 @@ class Room(Gathering):
             self.tidy()
             self._step2_generation = self.document.generation
         if dialect not in self._step2:
+            if len(self._step2) >= MAX_STEP2:
+                del self._step2[next(iter(self._step2))]
             self._step2[dialect] = dialect.encode(SyncStep2(self.document.diff(state_vector)))
         return self._step2[dialect]
 

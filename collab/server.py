@@ -8,13 +8,17 @@ This module is imported by gunicorn's master, before gevent has patched anything
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import resource
 import signal
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collab.auth import check
 from collab.config import Settings
 from collab.errors import ConfigError
 
@@ -27,7 +31,20 @@ bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8
 graceful_timeout = 10
 # All servers of one user would share it, and it can start workers, of which there must be one.
 control_socket_disable = True
+# The default but for the query, in which there may be a token.
+access_log_format = '%(h)s %(l)s %(u)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 LOW_DESCRIPTORS = 4096
+
+OWN = "collab.app:create_app()"
+"""The application of `collab serve`."""
+
+# What gunicorn's master does not try again when a worker ends with it.
+_APP_LOAD_ERROR = 4
+_OPEN_TO_ALL = (
+    "Whoever reaches %s could come in as anybody they like, since COLLAB_AUTH is dev, which is for this machine alone. "
+    "Set COLLAB_AUTH=jwt and what tokens are checked with (COLLAB_JWT_SECRET, COLLAB_JWT_PUBLIC_KEY or "
+    "COLLAB_JWT_JWKS_URL), give your application an authenticator, or listen on 127.0.0.1."
+)
 
 
 def on_starting(server: Any) -> None:
@@ -41,9 +58,17 @@ def on_starting(server: Any) -> None:
         )
         sys.exit(1)
     try:
-        Settings.load(os.environ)
+        settings = Settings.load(os.environ)
+        # An application around ours may have settings of its own, and an authenticator: `post_worker_init` looks then.
+        own = getattr(server.app, "app_uri", None) == OWN
+        if own:
+            check(settings)
     except ConfigError as error:
         server.log.error("%s", error)
+        sys.exit(1)
+    open_to_all = own and settings.auth == "dev" and _exposed(server.cfg.address)
+    if open_to_all:
+        server.log.error(_OPEN_TO_ALL, open_to_all)
         sys.exit(1)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit < LOW_DESCRIPTORS:
@@ -60,13 +85,21 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Log where gunicorn does, and let the hub know when it wants the worker to stop."""
+    """Log where gunicorn does, and let the hub know when it wants the worker to stop.
+
+    Ends the server if others could reach it and nobody is asked who they are.
+    """
+    hub = _hub(worker)
+    open_to_all = hub.auth.believes and _exposed(listener.getsockname() for listener in worker.sockets)
+    if open_to_all:
+        worker.log.error(_OPEN_TO_ALL, open_to_all)
+        sys.exit(_APP_LOAD_ERROR)
     log = logging.getLogger("collab")
     log.handlers = worker.log.error_log.handlers
     log.setLevel(worker.log.error_log.level)
-    hub = _hub(worker)
     hub.start()
     hub.crew.spawn("gunicorn watch", _watch, worker, hub)
+    hub.crew.spawn("control", _control, hub)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -76,12 +109,31 @@ def worker_exit(server: Any, worker: Any) -> None:
         _hub(worker).stop()
 
 
+def _exposed(addresses: Iterable[Any]) -> str:
+    """Those of some addresses that other machines can reach; a path or a name that is not looked up is none."""
+    found = []
+    for address in addresses:
+        host, port = address[:2] if isinstance(address, tuple) else ("", 0)
+        try:
+            if not ipaddress.ip_address(host).is_loopback:
+                found.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        except ValueError:
+            continue
+    return ", ".join(found)
+
+
 def _watch(worker: Any, hub: Hub) -> None:
     import gevent
 
     while worker.alive:
         gevent.sleep(0.05)
     gevent.spawn(hub.stop)
+
+
+def _control(hub: Hub) -> None:
+    from collab.control import Control
+
+    Control(hub, Path(hub.settings.admin_socket)).run()
 
 
 def _hub(worker: Any) -> Hub:

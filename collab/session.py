@@ -6,95 +6,96 @@ notices. What does not depend on the others (answers, acks, errors) goes out at 
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
-from collab.backlog import Backlog
 from collab.clock import ksuid, now, utc
-from collab.connection import OPEN, Connection
-from collab.errors import NotStorable, ProtocolError, Quarantined, StoreError
+from collab.connection import Connection
+from collab.door import OPEN
+from collab.errors import Forbidden, HandshakeRefused, ProtocolError, Quarantined, StoreError
 from collab.handlers import HANDLERS
-from collab.member import Identity, Member, present
+from collab.identity import Credentials, Rights, User
+from collab.limits import Bucket
+from collab.listener import Listener
 from collab.protocol.dialect import Dialect
 from collab.protocol.frames import CloseCode
-from collab.protocol.messages import (
-    Ack,
-    Error,
-    Ignored,
-    Join,
-    Leave,
-    Presence,
-    ServerMessage,
-    SyncStatus,
-    SyncStep1,
-    Update,
-)
+from collab.protocol.messages import Ack, AskToken, Error, Granted, Presence, ServerMessage, SyncStep1
 from collab.room import Room
-from collab.transport import Socket
 
 if TYPE_CHECKING:
     from collab.hub import Hub
 
-log = logging.getLogger(__name__)
-
-STATUS_BEAT: Final = 1.0
-"""Seconds between messages to a client that waits for a status: y-sweet's gives a connection up after three without."""
-
-_MINUTE: Final = 60.0
-_WHO_IS_HERE: Final = frozenset((Presence, Join, Leave))
+ASK_AHEAD: Final = 30.0
+"""Seconds before a token expires in which its client is asked for another one."""
 
 
-class Session(Connection):
+class Session(Listener):
     """One client in one document.
 
     Args:
         hub: who knows the rooms.
-        socket: the connection, past the handshake; the session owns it.
+        connection: what it comes over; with some dialects other sessions do as well.
         dialect: what the client speaks.
         document_id: the document that it asked for.
-        identity: who it is.
+        user: who it is.
+        credentials: what the decision on that can be made by once more.
+        session_id: the session that it wants to go on with.
+
+    Attributes:
+        may_write: whether its changes are taken.
+        presences: how often it may tell its presence.
     """
 
     __slots__ = (
-        "_beat_at",
-        "_confirmed",
+        "_asked",
+        "_counted",
+        "_credentials",
+        "_deciding",
         "_hub",
-        "_invalid",
-        "_invalid_since",
         "_resumes",
-        "_status",
-        "_updates",
-        "anonymous",
         "connected_at",
-        "dialect",
         "document_id",
-        "heir",
         "id",
-        "room",
-        "user_id",
-        "user_name",
+        "may_write",
+        "presences",
+        "user",
     )
 
-    def __init__(self, hub: Hub, socket: Socket, dialect: Dialect, document_id: str, identity: Identity) -> None:
-        super().__init__(socket, hub.settings, hub.metrics, hub.crew)
+    def __init__(
+        self,
+        hub: Hub,
+        connection: Connection,
+        dialect: Dialect,
+        document_id: str,
+        user: User,
+        credentials: Credentials,
+        session_id: str | None = None,
+    ) -> None:
+        super().__init__(connection, dialect, hub.metrics)
         self._hub = hub
+        self._credentials = credentials
+        self._counted = self._deciding = self._asked = False
+        self.presences = Bucket(hub.settings.rate_awareness)
         self.id = ksuid()
-        self.dialect = dialect
         self.document_id = document_id
-        self.user_id = identity.user_id
-        self.user_name = identity.user_name
-        self.anonymous = identity.anonymous
+        self.user = user
+        self.may_write = user.rights >= Rights.WRITE
         self.connected_at = utc()
-        self.room: Room | None = None
-        self.heir: Member | None = None
-        self._resumes = identity.session_id
-        self._updates = 0  # those of a client that is given receipts for them
-        self._confirmed = 0
-        self._status: tuple[int, SyncStatus] | None = None  # asked after so many updates, and not answered yet
-        self._invalid = 0
-        self._invalid_since = 0.0
-        self._beat_at = self.heard + dialect.keepalive if dialect.keepalive else float("inf")
-        self.due = min(self.due, self._beat_at)
+        self._resumes = session_id
+
+    @property
+    def user_id(self) -> str:
+        """Sessions with equal ids are one user's."""
+        return self.user.id
+
+    @property
+    def user_name(self) -> str:
+        """As the others see it."""
+        return self.user.name
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nobody can come back under its id."""
+        return self.user.anonymous
 
     def describe(self) -> dict[str, str | int]:
         """The session as its own client gets to know it; one that goes on also how many of its updates have come."""
@@ -107,26 +108,18 @@ class Session(Connection):
         }
         return described if self._resumes is None else {**described, "updates": self._updates}
 
+    def initial_state(self, room: Room) -> ServerMessage:
+        return room.initial_state(self)
+
     # ---- its life
 
-    def run(self) -> None:
-        """The reader greenlet: enter the room, take messages until the end, leave. Switches greenlets."""
+    def enter(self) -> None:
+        """Go into the document's room, and welcome the client. Switches greenlets."""
+        if not self._counted:
+            self._counted = True
+            self._hub.admission.enter(self)
         try:
-            self._enter()
-            self.read()
-        except BaseException:
-            self.close(CloseCode.INTERNAL_ERROR, "internal error")
-            raise
-        finally:
-            self.over()
-
-    def finish(self) -> None:
-        super().finish()
-        self._hub.forget(self)
-
-    def _enter(self) -> None:
-        try:
-            room = self._hub.enter(self.document_id)
+            room = self._hub.documents.enter(self.document_id)
         except Quarantined:
             text = "The document is in quarantine, since it cannot be read: whoever runs this server has to look at it"
             self.reply(Error("quarantined", text))
@@ -135,19 +128,26 @@ class Session(Connection):
         except StoreError:
             self.close(CloseCode.TRY_AGAIN_LATER, "the document cannot be loaded now; come back later")
             return
-        if self.state is not OPEN:  # closed while the document was loading
-            self._hub.release(room)
+        if self.connection.state is not OPEN:  # closed while the document was loading
+            self._hub.documents.release(room)
             return
         self.room = room
         if not self._go_on(room):
             room.join(self)
+        self.connection.put(b"".join(map(self.dialect.encode, self._welcome(room))))
+
+    def _welcome(self, room: Room) -> list[ServerMessage]:
         present = room.presences.awareness.present()
-        welcome: list[ServerMessage] = [room.initial_state(self), SyncStep1(room.document.state_vector())]
+        welcome: list[ServerMessage] = [self.initial_state(room)]
+        if self._statuses is None:
+            welcome.append(SyncStep1(room.document.state_vector()))
+        else:
+            welcome.append(Granted(self.user.rights.word))
         if present and not self.dialect.json_presence:
             welcome.append(Presence(present))
         if self._confirmed:
             welcome.append(Ack(self._confirmed))
-        self.put(b"".join(map(self.dialect.encode, welcome)))
+        return welcome
 
     def _go_on(self, room: Room) -> bool:
         """Go on with the session that this client says it had, if it had it."""
@@ -156,7 +156,9 @@ class Session(Connection):
             self._resumes = None
             return False
         self.id, self.connected_at = old.id, old.connected_at
-        self.user_id, self.user_name, self.anonymous = old.user_id, old.user_name, old.anonymous
+        self._hub.admission.leave(self)
+        self.user = self.user._replace(id=old.user_id, name=old.user_name, anonymous=old.anonymous)
+        self._hub.admission.enter(self)
         self._updates, self._confirmed = old._updates, old._confirmed
         if old.dialect.json_presence:
             self.dialect = self.dialect.with_json_presence()
@@ -167,12 +169,22 @@ class Session(Connection):
         self._metrics.count("resumed")
         return True
 
-    def on_end(self) -> None:
+    def leave(self, *, for_good: bool = False) -> None:
+        """Go out of the room. Idempotent."""
+        if self._counted:
+            self._counted = False
+            self._hub.admission.leave(self)
         if self.room is not None:
             room, self.room = self.room, None
             # Nobody can come back as somebody without a name, unless by the session's id.
-            may_return = self.vanished and (self.dialect.numbers_updates or not self.anonymous)
-            room.leave(self, now(), self._settings.resume_grace if may_return else 0.0)
+            may_return = (
+                not for_good and self.connection.vanished and (self.dialect.numbers_updates or not self.anonymous)
+            )
+            room.leave(self, now(), self._hub.settings.resume_grace if may_return else 0.0)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """End its stay in the document, and tell the client why."""
+        self.connection.dismiss(self, code, reason)
 
     # ---- what the client says
 
@@ -184,96 +196,65 @@ class Session(Connection):
         except ProtocolError as error:
             self.refuse(error)
 
-    def number(self) -> int:
-        """The next update's number; 0 for a client that is not given receipts."""
-        if not self._updates and not self.dialect.numbers_updates:
-            return 0
-        self._updates += 1
-        return self._updates
+    # ---- what it may do
 
-    def await_status(self, status: SyncStatus) -> int:
-        """The client wants `status` back once all that it has sent is done with; the number that this takes.
+    def renew(self, token: str) -> None:
+        """The client shows another token, to go on with."""
+        self._decide(self._credentials._replace(token=token), None)
 
-        A later question takes the place of one that still waits.
-        """
-        self._updates += 1
-        self._status = (self._updates, status)
-        self._beat_at = min(self._beat_at, now() + STATUS_BEAT)
-        self.due = min(self.due, self._beat_at)
-        return self._updates
+    def recheck(self, code: CloseCode = CloseCode.FORBIDDEN) -> None:
+        """Make the decision on it once more; close with `code` if it may not be here any more."""
+        self._decide(self._credentials, code)
 
-    def overlook(self, message: Ignored) -> None:
-        """The client has said something that its dialect says to ignore."""
-        self._metrics.count("ignored", message.what)
+    def _decide(self, credentials: Credentials, code: CloseCode | None) -> None:
+        if not self._deciding:
+            self._deciding = True
+            self._hub.crew.spawn("decision", self._decide_anew, credentials, code)
 
-    # ---- what it is told
-
-    def reply(self, message: ServerMessage) -> None:
-        """Send one message to this client alone."""
-        frame = self.dialect.encode(message)
-        if frame:
-            self.put(frame)
-
-    def confirm(self, number: int) -> None:
-        """All updates that this client has sent, up to this number, are done with."""
-        if self.heir is not None:
-            present(self).confirm(number)
+    def _decide_anew(self, credentials: Credentials, code: CloseCode | None) -> None:
+        auth = self._hub.admission.auth
+        try:
+            user = auth.decide_again(self.document_id, credentials, self.user)
+            if user.id != self.user.id:
+                raise Forbidden("You cannot go on as another user: connect anew")
+            self._hub.admission.check_ban(self.document_id, user)
+        except HandshakeRefused as error:
+            if code is None and self._statuses is None:
+                self.reply(Error(error.code, error.message))
+            elif error.status < 500:  # else nothing was decided
+                self.close(code or CloseCode.UNAUTHORIZED, error.message)
             return
-        self._confirmed = number
-        if self.dialect.numbers_updates:
-            self.reply(Ack(number))
-        if self._status is not None and self._status[0] <= number:
-            status, self._status = self._status[1], None
-            self.reply(status)
+        finally:
+            self._deciding = False
+        self.user = user._replace(name=self.user.name, anonymous=self.user.anonymous)
+        self.may_write = user.rights >= Rights.WRITE
+        self._credentials = auth.kept(credentials)
+        self._asked = False
+        if self._counted:
+            self._hub.admission.watch(self)
+            self.reply(Granted(user.rights.word))
 
-    def refuse(self, error: ProtocolError, update: int = 0) -> None:
-        """Tell the client that something was not taken; close on one that sends little else."""
-        self._metrics.count("refused", error.code)
-        if self.state is not OPEN:
+    def expire(self, at: float) -> None:
+        """Ask for a fresh token when the time of this one, in seconds since 1970, is nearly over; then end."""
+        expires = self.user.expires
+        if expires is None:
             return
-        self.reply(Error.of(error, update or None))
-        if isinstance(error, NotStorable):
-            return
-        at = now()
-        if at - self._invalid_since > _MINUTE:
-            self._invalid_since, self._invalid = at, 0
-        self._invalid += 1
-        if self._invalid >= self._settings.max_invalid:
-            self.close(CloseCode.ABUSE, "too many invalid messages")
+        if at >= expires:
+            self.recheck(CloseCode.UNAUTHORIZED)
+        elif at >= expires - ASK_AHEAD and not self._asked:
+            self._asked = True
+            self.reply(AskToken())
 
-    def state_vector(self) -> bytes:
-        assert self.room is not None
-        return self.room.document.state_vector()
+    # ---- whether it lives
 
-    def on_caught_up(self, backlog: Backlog) -> bytes:
-        room = self.room
-        if room is None:
-            return b""
-        missed = backlog.missed
-        messages: list[ServerMessage] = []
-        if missed:
-            self._metrics.count("repairs")
-        if missed & _WHO_IS_HERE:
-            messages += (room.initial_state(self), Presence(room.presences.awareness.known()))
-        if Update in missed and backlog.owed is None:
-            assert backlog.state_vector is not None
-            room.commit()
-            messages.append(Update(room.document.diff(backlog.state_vector, ours=True)))
-        if backlog.dropped_relays:
-            self._metrics.count("relays_dropped", by=backlog.dropped_relays)
-            messages.append(Error("too_slow", f"{backlog.dropped_relays} relayed messages were dropped"))
-        frames = b"".join(map(self.dialect.encode, messages))
-        if backlog.owed is not None:
-            owed, backlog.owed = backlog.owed, None
-            frames += room.step2(self.dialect, owed)
-        return frames
+    def probe(self) -> None:
+        """Ask for a sign of life."""
+        self.connection.probe()
 
-    def tick(self, at: float) -> None:
-        super().tick(at)
-        if self.state is not OPEN:
-            return
-        if at >= self._beat_at:
-            if self.backlog is None:
-                self.reply(Presence({}))
-            self._beat_at = at + (STATUS_BEAT if self._status is not None else self.dialect.keepalive)
-        self.due = min(self.due, self._beat_at)
+    def heard_since(self, when: float) -> bool:
+        """Whether there was one after `when`."""
+        return self.connection.heard_since(when)
+
+    def lost(self) -> None:
+        """Give the connection up."""
+        self.connection.lost()

@@ -20,21 +20,26 @@ import socket
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import gevent
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from collab.archive import Seed
+from collab.auth import NOTHING
 from collab.config import Settings
+from collab.connection import Connection
 from collab.hub import Hub
-from collab.member import Identity
+from collab.identity import Credentials, User
 from collab.metrics import Metrics
 from collab.protocol.dialect import Dialect
 from collab.protocol.frames import BINARY, CLOSE, PING, PONG, TEXT
+from collab.protocol.lib0 import read_var_string, var_bytes, var_string
 from collab.protocol.native import NATIVE
 from collab.protocol.ywebsocket import YWEBSOCKET
-from collab.session import Session
+from collab.shared import Shared
+from collab.solo import Arrival, Solo
 from collab.stores.base import Store
 from collab.stores.memory import MemoryStore
 
@@ -62,15 +67,21 @@ class Client:
 
     Args:
         sock: connected and non-blocking.
-        session: the server's end, where that is in this process.
+        connection: the server's end, where that is in this process.
     """
 
-    def __init__(self, sock: socket.socket, session: Session | None = None) -> None:
+    def __init__(self, sock: socket.socket, connection: Connection | None = None) -> None:
         self.sock = sock
-        self.session = session
+        self._connection = connection
         self.ended = False
         self._reader = StreamReader()
         self._parser: Generator[None, None, Frame] | None = None  # of the frame that is coming in
+
+    @property
+    def connection(self) -> Solo:
+        """The server's end, where that is in this process."""
+        assert isinstance(self._connection, Solo)
+        return self._connection
 
     def send_raw(self, data: bytes) -> None:
         """Send bytes as they are.
@@ -137,6 +148,61 @@ class Client:
         return None
 
 
+class SharedClient(Client):
+    """A Hocuspocus client's end: any number of documents, each message behind the address that it is about.
+
+    What is said and heard here are the messages without it. `step1`, updates and presence are those of y-websocket.
+    """
+
+    def __init__(self, sock: socket.socket, connection: Shared) -> None:
+        super().__init__(sock, connection)
+        self.shared = connection
+        self._heard: list[tuple[str, bytes]] = []
+        self.closed: Closed | None = None
+
+    def say(self, address: str, *messages: bytes) -> None:
+        """Send messages about `address`, all in one write."""
+        self.send_raw(b"".join(mask_frame(BINARY, var_string(address) + message) for message in messages))
+
+    def ask(
+        self, address: str, token: str | None = "", *, version: str | None = None, state_vector: bytes = b"\0"
+    ) -> None:
+        """Want into a document as the provider does: show a token, unless that is None, and say what there is here."""
+        self.say(address, *([] if token is None else [self.auth(token, version)]), b"\0\0" + var_bytes(state_vector))
+
+    def join(self, address: str, token: str | None = "", *, version: str | None = None) -> list[bytes]:
+        """`ask`, and what that is answered with once nothing is under way any more."""
+        self.ask(address, token, version=version)
+        settle()
+        return self.heard(address)
+
+    @staticmethod
+    def auth(token: str, version: str | None = None) -> bytes:
+        """The message that shows a token; from version 4 on the provider adds its own."""
+        return b"\2\0" + var_string(token) + (b"" if version is None else var_string(version))
+
+    @staticmethod
+    def stateless(text: str) -> bytes:
+        """The message, both ways, that is a client's own."""
+        return b"\5" + var_string(text)
+
+    def heard(self, address: str) -> list[bytes]:
+        """All that has come about `address` since the last call; what is about others stays."""
+        self.keep()
+        mine = [message for about, message in self._heard if about == address]
+        self._heard = [letter for letter in self._heard if letter[0] != address]
+        return mine
+
+    def keep(self) -> None:
+        """Take what has come, for `heard` and `closed`."""
+        for message in self.received():
+            if isinstance(message, Closed):
+                self.closed = message
+            else:
+                about, at = read_var_string(message, 0)
+                self._heard.append((about, message[at:]))
+
+
 def _meaning(frame: Frame) -> Any:
     if frame.opcode == TEXT:
         return json.loads(bytes(frame.data))
@@ -156,13 +222,15 @@ class Stage(Hub):
         self, dialect: Dialect, document_id: str, user: str = "", name: str = "", session_id: str | None = None
     ) -> Client:
         """Open a session; returns when it has been welcomed. Without `user` it is anonymous."""
+        who = User(user or f"anonymous-{os.urandom(4).hex()}", name or user or "Anonymous", anonymous=not user)
+        return self.admit(Arrival(dialect, document_id, who, NOTHING, session_id))
+
+    def admit(self, arrival: Arrival) -> Client:
+        """Open a session for whoever has been let in."""
         ours, theirs = socket.socketpair()
-        identity = Identity(
-            user or f"anonymous-{os.urandom(4).hex()}", name or user or "Anonymous", not user, session_id
-        )
-        session = self.open(ours.detach(), dialect, document_id, identity)
+        connection = self.open(ours.detach(), "", arrival)
         theirs.setblocking(False)
-        client = Client(theirs, session)
+        client = Client(theirs, connection)
         self.clients.append(client)
         settle()
         return client
@@ -183,6 +251,17 @@ class Stage(Hub):
         """A y-websocket client."""
         return self.connect(YWEBSOCKET, document_id, user)
 
+    def hocuspocus(self, user: str = "", token: str | None = None) -> SharedClient:
+        """A Hocuspocus client in no document yet, with what it had to show at the handshake."""
+        ours, theirs = socket.socketpair()
+        query = {"QUERY_STRING": urlencode({"user_id": user})}
+        connection = self.open_shared(ours.detach(), "", Credentials(token, query))
+        theirs.setblocking(False)
+        client = SharedClient(theirs, connection)
+        self.clients.append(client)
+        settle()
+        return client
+
 
 @contextmanager
 def stage(store: Store | None = None, *, seed_text: Seed | None = None, **settings: Any) -> Iterator[Stage]:
@@ -194,7 +273,7 @@ def stage(store: Store | None = None, *, seed_text: Seed | None = None, **settin
         settings: fields of `Settings`.
 
     Raises:
-        AssertionError: sessions or greenlets are left, or a greenlet has died of an error.
+        AssertionError: connections or greenlets are left, or a greenlet has died of an error.
     """
     hub = Stage(Settings(**settings), store or MemoryStore(), seed_text)
     hub.start()
@@ -207,6 +286,6 @@ def stage(store: Store | None = None, *, seed_text: Seed | None = None, **settin
         hub.stop()
         settle()
     assert not len(hub.crew), f"greenlets are left: {hub.crew.names()}"
-    assert not hub.sessions, f"sessions are left: {hub.sessions}"
+    assert not hub.connections, f"connections are left: {hub.connections}"
     for fault in ("greenlet_deaths", "hub_faults", "room_faults"):
         assert not hub.metrics.snapshot()[fault], f"{fault}: see the log"

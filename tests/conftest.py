@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import io
+import logging
 import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+from issuer import found_in
 from postgres import PostgreSQL, find_postgres
 from processes import SERVE, Serve, Server, missing
 
@@ -68,3 +71,17 @@ def no_descriptor_is_left() -> Iterator[None]:
         gc.collect()
         left = len(os.listdir("/proc/self/fd")) - before
         assert left <= 8, f"{left} descriptors are left open"
+
+
+@pytest.fixture
+def nothing_secret_is_logged() -> Iterator[None]:
+    """No token and no key of `issuer` is in anything that this process logs."""
+    text = io.StringIO()
+    handler, root = logging.StreamHandler(text), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield
+    root.setLevel(level)
+    root.removeHandler(handler)
+    assert found_in(text.getvalue()) == []

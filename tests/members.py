@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from collab.errors import ProtocolError
 from collab.member import Member, Part
 from collab.protocol.dialect import Dialect
+from collab.protocol.frames import CloseCode
 from collab.protocol.messages import ServerMessage
 from collab.protocol.ywebsocket import YWEBSOCKET
 
@@ -25,7 +26,8 @@ class Recorder:
         self.replies: list[ServerMessage] = []
         self.refused: list[int] = []
         self.confirmed: list[int] = []
-        self.probes = 0
+        self.closed: list[CloseCode] = []
+        self.probes = self.rechecks = 0
         self.losses = 0
         self.heard = 0.0
 
@@ -49,6 +51,12 @@ class Recorder:
 
     def heard_since(self, when: float) -> bool:
         return self.heard > when
+
+    def recheck(self) -> None:
+        self.rechecks += 1
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        self.closed.append(code)
 
     def lost(self) -> None:
         self.losses += 1

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -64,7 +65,12 @@ class Server:
         self.process = subprocess.Popen(
             [part.replace("{port}", str(self.port)) for part in command],
             cwd=ROOT,
-            env={**os.environ, **environment, "PORT": str(self.port)},
+            env={
+                "COLLAB_ADMIN_SOCKET": f"{tempfile.gettempdir()}/collab-{self.port}.sock",
+                **os.environ,
+                **environment,
+                "PORT": str(self.port),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

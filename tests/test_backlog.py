@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collab.backlog import JOIN_SIZE, Backlog
+from collab.backlog import JOIN_SIZE, Backlog, Repair
 from collab.member import Part
 from collab.protocol.messages import Join, Presence, Relay, ServerMessage, Update
 
@@ -22,14 +22,24 @@ def backlog(rest: bytes = b"<", *, marked: bool = True) -> Backlog:
     """A backlog behind `rest` that may forget what is broadcast from here on, unless it is not `marked`."""
     made = Backlog(rest, MOST, MOST_BYTES, now=5.0)
     if marked:
-        made.mark(STATE_VECTOR)
+        repair(made).state_vector = STATE_VECTOR
     return made
 
 
-def fill(waiting: Backlog, count: int, message: ServerMessage | None = UPDATE) -> None:
+def repair(waiting: Backlog, session: str = "s") -> Repair:
+    """What a session will need; there is one on the connection unless it is named."""
+    return waiting.of(session)
+
+
+def add(waiting: Backlog, *parts: Part, session: str = "s") -> None:
+    """One broadcast."""
+    waiting.add(parts, repair(waiting, session))
+
+
+def fill(waiting: Backlog, count: int, message: ServerMessage | None = UPDATE, session: str = "s") -> None:
     """Broadcast `count` messages, each of one byte and on its own."""
     for _ in range(count):
-        waiting.add([part(b"u", message)])
+        add(waiting, part(b"u", message), session=session)
 
 
 def drain(waiting: Backlog) -> bytes:
@@ -46,64 +56,69 @@ def forgetful() -> Backlog:
     """A backlog that had to forget updates only."""
     waiting = backlog()
     fill(waiting, MOST)
-    assert waiting.missed == {Update}
+    assert repair(waiting).missed == {Update}
     return waiting
 
 
 def test_all_goes_out_in_order_behind_what_the_socket_did_not_take() -> None:
     waiting = backlog(b"rest")
-    waiting.add([part(b"1"), part(b"2", Relay("{}"))])
+    add(waiting, part(b"1"), part(b"2", Relay("{}")))
     waiting.reply(b"3")
-    waiting.add([part(b"4")])
+    add(waiting, part(b"4"))
     assert drain(waiting) == b"rest1234"
-    assert waiting.missed == set()
+    assert repair(waiting).missed == set()
 
 
 def test_a_new_backlog_owes_nothing_and_has_made_progress_just_now() -> None:
     waiting = backlog(marked=False)
-    assert (waiting.progress, waiting.owed, waiting.state_vector) == (5.0, None, None)
-    assert (waiting.missed, waiting.dropped_relays, waiting.congested, len(waiting)) == (set(), 0, False, 1)
+    assert (waiting.progress, repair(waiting).owed, repair(waiting).state_vector) == (5.0, None, None)
+    assert (repair(waiting).missed, repair(waiting).dropped_relays, waiting.congested, len(waiting)) == (
+        set(),
+        0,
+        False,
+        1,
+    )
 
 
 def test_before_the_mark_all_is_kept_because_no_diff_could_make_it_good() -> None:
     waiting = backlog(marked=False)
     fill(waiting, 3 * MOST)
-    waiting.add([part(b"U" * 2 * MOST_BYTES)])
-    waiting.mark(STATE_VECTOR)
+    add(waiting, part(b"U" * 2 * MOST_BYTES))
+    repair(waiting).state_vector = STATE_VECTOR
     fill(waiting, 3 * MOST)
-    assert waiting.state_vector == STATE_VECTOR
-    assert waiting.missed == {Update}
+    assert repair(waiting).state_vector == STATE_VECTOR
+    assert repair(waiting).missed == {Update}
     assert drain(waiting) == b"<" + b"u" * 3 * MOST + b"U" * 2 * MOST_BYTES
 
 
 def test_as_many_messages_as_may_wait_do_and_one_more_makes_it_forget() -> None:
     waiting = backlog()
     fill(waiting, MOST - 1)
-    assert (len(waiting), waiting.missed) == (MOST, set())
+    assert (len(waiting), repair(waiting).missed) == (MOST, set())
     fill(waiting, 1)
-    assert (len(waiting), waiting.missed) == (1, {Update})
+    assert (len(waiting), repair(waiting).missed) == (1, {Update})
 
 
 def test_as_many_bytes_as_may_wait_do_and_one_more_makes_it_forget() -> None:
     waiting = backlog(b"r" * MOST_BYTES)
-    waiting.add([part(b"u" * (MOST_BYTES - 1))])
-    waiting.add([part(b"u")])
-    assert waiting.missed == set()
-    waiting.add([part(b"u")])
-    assert waiting.missed == {Update}
+    add(waiting, part(b"u" * (MOST_BYTES - 1)))
+    add(waiting, part(b"u"))
+    assert repair(waiting).missed == set()
+    add(waiting, part(b"u"))
+    assert repair(waiting).missed == {Update}
     assert drain(waiting) == b"r" * MOST_BYTES
 
 
 def test_one_broadcast_of_many_messages_is_held_against_the_bounds_as_a_whole() -> None:
     waiting = backlog()
-    waiting.add([part(b"u")] * MOST + [part(b"r", Relay("{}"))])
-    assert (len(waiting), waiting.missed, waiting.dropped_relays) == (1, {Update, Relay}, 1)
+    add(waiting, *[part(b"u")] * MOST, part(b"r", Relay("{}")))
+    assert (len(waiting), repair(waiting).missed, repair(waiting).dropped_relays) == (1, {Update, Relay}, 1)
 
 
 def test_it_stays_bounded_whatever_is_said_and_however_long_it_takes() -> None:
     waiting = backlog()
     for size in range(300):
-        waiting.add([part(b"u" * size), part(b"p", Presence({}))])
+        add(waiting, part(b"u" * size), part(b"p", Presence({})))
         assert len(waiting) <= MOST
     assert len(drain(waiting)) <= 1 + MOST_BYTES
 
@@ -111,16 +126,16 @@ def test_it_stays_bounded_whatever_is_said_and_however_long_it_takes() -> None:
 def test_what_was_taken_makes_room_in_messages_and_bytes() -> None:
     waiting = backlog()
     for _ in range(5):
-        waiting.add([part(b"u" * (MOST_BYTES // 2))] * 2)
+        add(waiting, *[part(b"u" * (MOST_BYTES // 2))] * 2)
         assert waiting.take()
-    assert waiting.missed == set()
+    assert repair(waiting).missed == set()
 
 
 def test_what_was_forgotten_is_remembered_by_its_kind(forgetful: Backlog) -> None:
-    forgetful.add([part(b"p", Presence({})), part(b"j", Join("a", "A"))])
-    assert forgetful.missed == {Update, Presence, Join}
-    assert forgetful.dropped_relays == 0
-    assert forgetful.state_vector == STATE_VECTOR
+    add(forgetful, part(b"p", Presence({})), part(b"j", Join("a", "A")))
+    assert repair(forgetful).missed == {Update, Presence, Join}
+    assert repair(forgetful).dropped_relays == 0
+    assert repair(forgetful).state_vector == STATE_VECTOR
 
 
 def test_once_something_was_forgotten_no_broadcast_is_kept_until_the_repair(forgetful: Backlog) -> None:
@@ -134,7 +149,7 @@ def test_each_relay_that_was_forgotten_is_counted() -> None:
     fill(waiting, 2, Relay("{}"))
     fill(waiting, MOST)
     fill(waiting, 3, Relay("{}"))
-    assert (waiting.dropped_relays, waiting.missed) == (5, {Update, Relay})
+    assert (repair(waiting).dropped_relays, repair(waiting).missed) == (5, {Update, Relay})
 
 
 def test_answers_are_kept_in_order_whatever_is_forgotten_around_them() -> None:
@@ -144,14 +159,14 @@ def test_answers_are_kept_in_order_whatever_is_forgotten_around_them() -> None:
     waiting.reply(b"2")
     fill(waiting, MOST)
     waiting.reply(b"3")
-    assert waiting.missed == {Update}
+    assert repair(waiting).missed == {Update}
     assert drain(waiting) == b"<123"
 
 
 def test_a_part_that_must_not_be_forgotten_is_not(forgetful: Backlog) -> None:
-    forgetful.add([part(b"!", None)])
+    add(forgetful, part(b"!", None))
     assert drain(forgetful) == b"<!"
-    assert forgetful.missed == {Update}
+    assert repair(forgetful).missed == {Update}
 
 
 def test_too_many_answers_are_congestion_until_all_is_taken() -> None:
@@ -169,12 +184,14 @@ def test_too_many_answers_are_congestion_until_all_is_taken() -> None:
 
 
 def test_beginning_anew_forgets_what_was_missed_and_waits_for_a_new_mark(forgetful: Backlog) -> None:
-    forgetful.owed = b"\x00"
     fill(forgetful, 1, Relay("{}"))
     drain(forgetful)
     forgetful.start(b"repair")
-    assert (forgetful.missed, forgetful.dropped_relays, forgetful.state_vector) == (set(), 0, None)
-    assert forgetful.owed == b"\x00"
+    assert (repair(forgetful).missed, repair(forgetful).dropped_relays, repair(forgetful).state_vector) == (
+        set(),
+        0,
+        None,
+    )
     fill(forgetful, 1)
     assert drain(forgetful) == b"repairu"
 
@@ -183,9 +200,23 @@ def test_beginning_anew_gives_all_the_room_again(forgetful: Backlog) -> None:
     forgetful.reply(b"a")
     drain(forgetful)
     forgetful.start(b"r" * 10 * MOST_BYTES)
-    forgetful.mark(STATE_VECTOR)
-    forgetful.add([part(b"u" * MOST_BYTES)])
-    assert forgetful.missed == set()
+    repair(forgetful).state_vector = STATE_VECTOR
+    add(forgetful, part(b"u" * MOST_BYTES))
+    assert repair(forgetful).missed == set()
+
+
+def test_each_session_on_a_connection_has_a_repair_of_its_own() -> None:
+    waiting = backlog()
+    fill(waiting, 2, session="new")
+    fill(waiting, MOST - 2)
+    assert repair(waiting).missed == {Update}
+    assert repair(waiting, "new").missed == set(), "nothing of it may be forgotten before its document is known"
+    fill(waiting, 1, session="new")
+    repair(waiting, "new").state_vector = STATE_VECTOR
+    fill(waiting, 1, Presence({}), session="new")
+    assert repair(waiting, "new").missed == {Presence}
+    assert repair(waiting).missed == {Update}
+    assert drain(waiting) == b"<uuu"
 
 
 # ---- writes

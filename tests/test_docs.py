@@ -40,7 +40,9 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
 
 
 def _written(default: object) -> str:
-    return f"`{default}`" if isinstance(default, str) else str(default) if isinstance(default, int) else f"{default:g}"
+    if isinstance(default, str):
+        return f"`{default}`" if default else "none"
+    return str(default) if isinstance(default, int) else f"{default:g}"
 
 
 def test_every_metric_is_in_the_readme_in_the_same_words() -> None:
@@ -52,8 +54,10 @@ def test_every_close_code_is_in_the_readme() -> None:
 
 
 def test_every_error_code_is_in_the_readme() -> None:
-    told = set(re.findall(r"^\| `([a-z_]+)` \|", section("The native protocol"), re.MULTILINE))
-    assert told == {kind.code for kind in _leaves(errors.InvalidMessage)} | {"too_slow", "quarantined"}
+    table = section("The native protocol").partition("| error code |")[2]
+    told = {code for row in rows(f"| |\n|---|{table}") for code in re.findall(r"`([a-z_]+)`", row[0])}
+    others = {"too_slow", "quarantined", "unauthenticated", "forbidden", "kicked"}
+    assert told == {kind.code for kind in _leaves(errors.InvalidMessage)} | others
 
 
 def _leaves(kind: type[errors.InvalidMessage]) -> list[type[errors.InvalidMessage]]:
@@ -90,3 +94,16 @@ def test_no_file_names_a_registry_host() -> None:
     hosts = re.compile(r"registry\.npmjs\.org|files\.pythonhosted\.org|pypi\.org/simple|deb\.debian\.org")
     listed = [ROOT / name for name in ("setup.cfg", "pyproject.toml", ".ci/run", "tests/interop/package-lock.json")]
     assert [path.name for path in listed if hosts.search(path.read_text())] == []
+
+
+def test_every_line_of_the_threat_model_names_code_and_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text()
+    lines = rows(page)
+    assert len(lines) > 20
+    for line in lines:
+        for name in re.findall(r"`(collab/[\w/.]+)`", line[2]):
+            assert (ROOT / name).exists(), name
+        proofs = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", line[-1])
+        assert proofs, line[0]
+        for file, test in proofs:
+            assert f"\ndef {test}(" in (ROOT / "tests" / file).read_text() if test else (ROOT / "tests" / file).exists()

@@ -133,7 +133,7 @@ def test_random_bytes_on_the_wire_harm_nobody(seed: int) -> None:
             settle()
             hostile.close()
             settle()
-        assert {client.session for client in hub.clients[:4]} == hub.sessions
+        assert {client.connection for client in hub.clients[:4]} == hub.connections
 
 
 def test_one_deep_update_over_a_socket_leaves_the_process_alive() -> None:

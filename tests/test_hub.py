@@ -91,13 +91,12 @@ def test_somebody_is_pinged_and_dead_without_a_sign_of_life_for_two_intervals() 
         assert [opcode for opcode, _ in alice.frames()] == [PING]
         alice.send_raw(mask_frame(PONG, b""))
         settle()
-        assert alice.session is not None and bob.session is not None
         # The clock of these tests runs ahead: what was heard just now was heard then.
-        alice.session.heard = start + 32
+        alice.connection.heard = start + 32
         hub.tick(start + 62)
         settle()
-        assert alice.session in hub.sessions
-        assert bob.session not in hub.sessions
+        assert alice.connection in hub.connections
+        assert bob.connection not in hub.connections
         assert [message["type"] for message in alice.received()] == ["leave"]
 
 
@@ -120,15 +119,14 @@ def test_who_sends_no_message_for_the_idle_timeout_is_closed_and_pongs_do_not_co
         idle.send_raw(mask_frame(PONG, b""))
         busy.send({"type": "ping"})
         settle()
-        assert idle.session is not None and busy.session is not None
-        assert idle.session.heard > idle.session.active
-        hub.clean_up(idle.session.active + 299)
+        assert idle.connection.heard > idle.connection.active
+        hub.clean_up(idle.connection.active + 299)
         settle()
         assert idle.received() == []
-        hub.clean_up(busy.session.active + 299.9)
+        hub.clean_up(busy.connection.active + 299.9)
         settle()
         messages = busy.received()
-        hub.clean_up(idle.session.active + 300)
+        hub.clean_up(idle.connection.active + 300)
         settle()
         assert idle.received() == [Closed(4508, "no activity")]
         assert messages == [{"type": "pong"}]
@@ -148,10 +146,10 @@ def test_who_does_not_answer_a_close_is_cut_off() -> None:
         alice = hub.native("doc")
         alice.send(b"\x32")
         settle()
-        assert alice.session in hub.sessions
+        assert alice.connection in hub.connections
         hub.tick(now() + 6)
         settle()
-        assert alice.session not in hub.sessions
+        assert alice.connection not in hub.connections
 
 
 def test_presence_that_nobody_renews_expires_and_json_presence_is_renewed_for_its_client() -> None:
@@ -184,7 +182,7 @@ def test_a_claim_on_a_dead_sessions_presence_is_taken_after_two_seconds() -> Non
         hub.tick(now() + 2.1)
         settle()
         assert watcher.received()[-1] == yjs_awareness(5, 2, '{"n":2}')
-        assert old.session not in hub.sessions
+        assert old.connection not in hub.connections
 
 
 def test_stopping_tells_everybody_to_come_back_and_proves_that_all_is_gone() -> None:
@@ -196,13 +194,13 @@ def test_stopping_tells_everybody_to_come_back_and_proves_that_all_is_gone() -> 
         clients[0].close()
         hub.stop()
         assert len(hub.crew) == 0
-        assert hub.sessions == set()
+        assert hub.connections == set()
         assert clients[5].received()[-1] == Closed(1012, "the server is restarting")
 
 
 def test_the_hub_survives_a_step_that_fails() -> None:
     with stage() as hub:
-        hub._inbox.put(5)  # type: ignore[arg-type]
+        hub.documents.inbox.put(5)  # type: ignore[arg-type]
         settle()
         assert hub.metrics.snapshot()["hub_faults"] == 1
         hub.metrics.labelled.clear()

@@ -15,8 +15,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "collab"
 
 LAYERS = (
-    {"errors", "config", "clock", "metrics"},
-    {"protocol", "awareness"},
+    {"errors", "config", "clock", "metrics", "identity", "names"},
+    {"protocol", "awareness", "limits", "grants"},
     {
         "updates",
         "content",
@@ -25,26 +25,33 @@ LAYERS = (
         "document",
         "member",
         "receipts",
+        "statuses",
         "journal",
         "gathering",
         "room",
         "presence",
     },
-    {"transport", "stores"},
+    {"transport", "stores", "auth", "keys", "keyset", "tokens"},
     {
+        "admission",
         "crew",
         "backlog",
+        "door",
         "connection",
         "handlers",
+        "listener",
         "session",
+        "solo",
+        "shared",
         "offloop",
         "saver",
         "archive",
         "caretaker",
         "looppass",
+        "rooms",
         "hub",
     },
-    {"ext", "app", "web", "commands", "cli", "server", "testing", "__init__", "__main__"},
+    {"ext", "app", "web", "commands", "cli", "control", "server", "testing", "__init__", "__main__"},
 )
 """Modules and packages by layer, the lowest first. A new one has to be given its place here."""
 

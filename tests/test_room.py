@@ -73,7 +73,7 @@ def test_no_operation_of_a_room_switches_greenlets(passes: Passes) -> None:
         join(room, alice, bob)
         room.submit(alice, editor.type("x"), 1)
         room.fill(bob, Editor(10).type("y"))
-        room.relay(alice, '{"type":"x"}')
+        room.relay(alice, Relay('{"type":"x"}'))
         room.presences.update_json(alice, {"cursor": 1}, 0.0)
         room.step2(YWEBSOCKET, b"\x00")
         passes.end()
@@ -129,7 +129,7 @@ def test_only_the_sender_of_a_relay_does_not_get_it_and_gets_the_rest(passes: Pa
     for member in (alice, bob):
         member.delivered.clear()
     passes.room.submit(bob, Editor(9).type("x"))
-    passes.room.relay(alice, '{"type":"note"}')
+    passes.room.relay(alice, Relay('{"type":"note"}'))
     passes.end()
     [(frame, parts)] = alice.delivered
     assert [type(part.message) for part in parts] == [Update]
@@ -142,7 +142,7 @@ def test_only_the_sender_of_a_relay_does_not_get_it_and_gets_the_rest(passes: Pa
 def test_a_newcomer_does_not_get_what_was_said_before_it_came(passes: Passes) -> None:
     alice, bob = Recorder("a", NATIVE[False, False]), Recorder("b", NATIVE[False, False])
     join(passes.room, alice)
-    passes.room.relay(alice, '{"type":"note"}')
+    passes.room.relay(alice, Relay('{"type":"note"}'))
     join(passes.room, bob)
     passes.end()
     assert bob.delivered == []

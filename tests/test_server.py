@@ -8,16 +8,19 @@ import os
 import runpy
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from issuer import SECRET, found_in, private_key, public_pem, token
 from processes import HOST, ROOT, SERVE, Serve, Server
-from wire import Ended, Wire, ask, connect, is_event, is_step1, request
+from wire import TIMEOUT, Ended, Wire, ask, connect, is_event, is_step1, request
 from ydocs import Editor, step1, update
 
 from collab import cli
@@ -26,6 +29,7 @@ GUNICORN = [sys.executable, "-m", "gunicorn"]
 # As the Procfile has it, but with this environment's gunicorn.
 PROCFILE = [*GUNICORN, *shlex.split((ROOT / "Procfile").read_text().removeprefix("web:"))[1:]]
 STOP_WITHIN = 3.0
+TOKENS: dict[str, Any] = {"COLLAB_AUTH": "jwt", "COLLAB_JWT_SECRET": SECRET}
 
 
 def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
@@ -161,10 +165,10 @@ def test_gunicorns_master_loads_nothing_that_gevent_has_yet_to_patch() -> None:
 
 
 def test_the_procfile_starts_it_with_its_own_settings_on_the_platforms_port(serve: Serve) -> None:
-    running = serve(PROCFILE)
+    running = serve(PROCFILE, **TOKENS)
     assert "Using worker: gevent" in running.output
     assert f"0.0.0.0:{running.port}" in running.output
-    with connect(running.port, "/yjs/doc") as wire:
+    with connect(running.port, f"/yjs/doc?token={token()}") as wire:
         running.process.terminate()
         assert wire.read_closed().code == 1012
         wire.goodbye(1012)
@@ -200,6 +204,124 @@ def test_a_setting_that_cannot_work_is_named_in_one_line(command: list[str], nam
     assert len([line for line in done.stdout.splitlines() if name in line and value in line]) == 1
     assert "Traceback" not in done.stdout
     assert "Listening" not in done.stdout
+
+
+# ---- who may reach it
+
+OPEN_TO_ALL = "could come in as anybody they like"
+EMBEDDING = """
+from flask import Flask
+from collab import Collab, User
+
+app = Flask(__name__)
+collab = Collab(app)
+"""
+AUTHENTICATOR = """
+@collab.authenticator
+def who(request, token, document_id):
+    return User("alice", "Alice") if token == "alice" else None
+"""
+
+
+def embedding(folder: Path, source: str, bind: str) -> list[str]:
+    """The command that serves an application of somebody else's."""
+    (folder / "their_app.py").write_text(source)
+    arguments = ["-c", "python:collab.server", "--chdir", str(folder), "--bind", bind, "their_app:app"]
+    return [*GUNICORN, *arguments]
+
+
+def is_refused(done: subprocess.CompletedProcess[str], address: str) -> None:
+    """It did not start, and says why and what to do, in one line."""
+    assert done.returncode != 0
+    (line,) = [line for line in done.stdout.splitlines() if OPEN_TO_ALL in line]
+    assert address in line
+    for remedy in ("COLLAB_AUTH=jwt", "COLLAB_JWT_SECRET", "COLLAB_JWT_PUBLIC_KEY", "COLLAB_JWT_JWKS_URL", "127.0.0.1"):
+        assert remedy in line
+    assert "Traceback" not in done.stdout
+    assert done.stdout.count("Booting worker") <= 1, "it is tried again and again"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_serve_refuses_to_be_open_to_all_before_anything_is_bound(host: str) -> None:
+    done = run([*SERVE[:-2], "--host", host, "--port", "0"])
+    is_refused(done, f"[{host}]:0" if ":" in host else f"{host}:0")
+    assert "Listening" not in done.stdout
+
+
+def test_a_platforms_server_refuses_to_be_open_to_all() -> None:
+    is_refused(run(PROCFILE, PORT="0"), "0.0.0.0:")
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::]:0", ":0"])
+def test_an_application_around_it_is_not_open_to_all_either(tmp_path: Path, bind: str) -> None:
+    is_refused(run(embedding(tmp_path, EMBEDDING, bind)), "[::]:" if "[" in bind else "0.0.0.0:")
+
+
+def test_one_of_several_addresses_is_enough_to_refuse(tmp_path: Path) -> None:
+    command = embedding(tmp_path, EMBEDDING, "127.0.0.1:0")
+    is_refused(run([*command[:-1], "--bind", "0.0.0.0:0", command[-1]]), "0.0.0.0:")
+
+
+def test_an_application_that_asks_who_people_are_may_be_reached_by_all(tmp_path: Path, serve: Serve) -> None:
+    running = serve(embedding(tmp_path, EMBEDDING + AUTHENTICATOR, "0.0.0.0:{port}"))
+    assert ask(running.port, request("/yjs/doc")).status == 403
+    with connect(running.port, "/yjs/doc?token=alice") as wire:
+        wire.read_until(is_step1)
+    assert OPEN_TO_ALL not in running.output
+
+
+def test_an_application_whose_own_settings_want_tokens_may_be_reached_by_all(tmp_path: Path, serve: Serve) -> None:
+    own = f'app.config.update(COLLAB_AUTH="jwt", COLLAB_JWT_SECRET={SECRET!r})\ncollab ='
+    running = serve(embedding(tmp_path, EMBEDDING.replace("collab =", own), "0.0.0.0:{port}"))
+    assert ask(running.port, request("/yjs/doc")).status == 401
+    assert found_in(running.output) == []
+
+
+def test_on_a_local_socket_or_name_nobody_is_asked(tmp_path: Path) -> None:
+    local = tmp_path / "s"
+    command = [*embedding(tmp_path, EMBEDDING, f"unix:{local}")]
+    running = Server([*command[:-1], "--bind", "localhost:{port}", command[-1]], {}).wait_ready()
+    try:
+        with connect(running.port, "/yjs/doc"), socket.socket(socket.AF_UNIX) as near:
+            near.settimeout(TIMEOUT)
+            near.connect(str(local))
+            near.sendall(request("/yjs/doc"))
+            assert near.recv(12) == b"HTTP/1.1 101"
+    finally:
+        assert running.stop() == 0
+
+
+def test_serve_with_tokens_may_be_reached_by_all_and_loads_nothing_too_early(serve: Serve) -> None:
+    pem = public_pem(private_key("p256"))
+    command = [*SERVE, "--host", "0.0.0.0"]
+    keys: dict[str, Any] = {"COLLAB_AUTH": "jwt", "COLLAB_JWT_PUBLIC_KEY": pem, "COLLAB_JWT_ALGORITHM": "ES256"}
+    for check in (TOKENS, keys):
+        running = serve(command, PYTHONWARNINGS="default::RuntimeWarning", **check)
+        assert ask(running.port, request("/yjs/doc")).status == 401
+        assert "MonkeyPatchWarning" not in running.output
+        running.stop()
+        assert found_in(running.output) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"COLLAB_AUTH": "jwt"}, "COLLAB_JWT_SECRET"),
+        ({"COLLAB_AUTH": "jwt", "COLLAB_JWT_SECRET": "too short"}, "needs 32"),
+        ({**TOKENS, "COLLAB_JWT_ALGORITHM": "none"}, "COLLAB_JWT_ALGORITHM"),
+        ({**TOKENS, "COLLAB_AUTH": "dev"}, "COLLAB_AUTH is dev"),
+        ({**TOKENS, "COLLAB_AUTH": "oidc"}, "COLLAB_AUTH is 'oidc'"),
+        ({"COLLAB_AUTH": "jwt", "COLLAB_JWT_PUBLIC_KEY": "/nowhere/public.pem"}, "COLLAB_JWT_PUBLIC_KEY"),
+        ({"COLLAB_AUTH": "jwt", "COLLAB_JWT_JWKS_URL": "/keys"}, "COLLAB_JWT_JWKS_URL"),
+    ],
+    ids=lambda value: str(value)[-40:],
+)
+def test_tokens_that_could_not_be_checked_are_told_of_in_one_line(environment: dict[str, str], words: str) -> None:
+    done = run([*SERVE[:-1], "0"], **environment)
+    assert done.returncode != 0
+    assert len([line for line in done.stdout.splitlines() if words in line]) == 1
+    assert "Traceback" not in done.stdout and "Listening" not in done.stdout
+    assert found_in(done.stdout) == []
 
 
 # ---- stopping

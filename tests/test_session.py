@@ -371,7 +371,7 @@ def test_nobody_goes_on_with_a_session_of_somebody_else_or_of_nobody() -> None:
     with stage() as hub:
         alice = hub.native("doc", "alice")
         session = welcome(alice)["session"]
-        for user, session_id in (("mallory", session["id"]), ("alice", "none")):
+        for user, session_id in (("mallory", session["id"]), ("", session["id"]), ("alice", "none")):
             state = welcome(hub.native("doc", user, session_id=session_id))
             assert state["session"]["id"] != session["id"]
             assert "updates" not in state["session"]
@@ -498,7 +498,6 @@ def test_a_fault_of_ours_ends_one_session_with_1011_and_no_other(monkeypatch: py
     with stage() as hub:
         alice, bob = hub.native("doc", "alice"), hub.native("doc", "bob")
         quiet(alice, bob)
-        assert alice.session is not None
         monkeypatch.setattr(Room, "relay", lambda *_: 1 / 0)
         alice.send({"type": "note"})
         settle()

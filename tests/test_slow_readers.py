@@ -11,7 +11,7 @@ import pytest
 from ydocs import Editor, step1, update, yjs_awareness
 
 from collab.clock import now
-from collab.session import Session
+from collab.solo import Solo
 from collab.testing import Client, Closed, Stage, settle, stage
 
 BATCH = 50
@@ -19,8 +19,7 @@ BATCH = 50
 
 def narrow(client: Client) -> None:
     """Let the server's socket hold next to nothing, so that a client that does not read is felt at once."""
-    assert client.session is not None
-    client.session._socket._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    client.connection._socket._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
 
 def catch_up(client: Client, editor: Editor) -> None:
@@ -30,14 +29,14 @@ def catch_up(client: Client, editor: Editor) -> None:
         messages = client.received()
         for message in messages:
             editor.read(message)
-        if not messages and client.session is not None and client.session.backlog is None:
+        if not messages and client.connection.backlog is None:
             return
 
 
 def drain(client: Client) -> list[Any]:
     """All that a client has missed, once nothing waits for it any more."""
     messages = []
-    while client.session is not None and client.session.backlog is not None:
+    while client.connection.backlog is not None:
         messages += client.received()
         settle()
     return messages + client.received()
@@ -68,8 +67,8 @@ def test_a_reader_that_stops_during_50_000_updates_ends_equal_to_the_others() ->
             type_much(hub, writer, mine, 1000)
             for message in reader.received():
                 theirs.read(message)
-            assert slow.session is not None and slow.session.backlog is not None
-            assert len(slow.session.backlog) <= hub.settings.send_queue + 1
+            assert slow.connection.backlog is not None
+            assert len(slow.connection.backlog) <= hub.settings.send_queue + 1
         catch_up(slow, its)
         assert hub.metrics.snapshot()["repairs"]
         texts = {str(mine), str(theirs), str(its)}
@@ -188,9 +187,9 @@ def test_a_20_mib_document_reaches_a_client_that_reads_slowly_whole() -> None:
         narrow(slow)
         slow.send(step1())
         settle()
-        assert slow.session is not None and slow.session.backlog is not None
+        assert slow.connection.backlog is not None
         messages = []
-        while slow.session.backlog is not None:
+        while slow.connection.backlog is not None:
             messages += [message for _, message in slow.frames(16384)]
             settle()
         messages += slow.received()
@@ -227,15 +226,14 @@ def test_who_takes_nothing_at_all_for_the_slow_timeout_is_closed_and_who_takes_a
             writer.send(update(editor.type("x" * 1000)))
             settle()
             writer.received()
-        assert stuck.session is not None and trickle.session is not None
-        assert stuck.session.backlog is not None and trickle.session.backlog is not None
-        trickle.session.backlog.progress = now() + 50
+        assert stuck.connection.backlog is not None and trickle.connection.backlog is not None
+        trickle.connection.backlog.progress = now() + 50
         hub.clean_up(now() + 59)
-        assert stuck.session.room is not None
+        assert stuck.connection.session.room is not None
         hub.clean_up(now() + 61)
         settle()
-        assert stuck.session.room is None
-        assert trickle.session.room is not None
+        assert stuck.connection.session.room is None
+        assert trickle.connection.session.room is not None
         messages = []
         while not stuck.ended and Closed(1013, "too slow for too long") not in messages:
             messages += stuck.received()
@@ -254,8 +252,8 @@ def test_who_asks_for_all_presence_again_and_again_without_reading_gets_it_once(
         for _ in range(1000):
             asker.send(b"\x03")
         settle()
-        assert asker.session is not None and asker.session.backlog is not None
-        assert len(asker.session.backlog) < 5
+        assert asker.connection.backlog is not None
+        assert len(asker.connection.backlog) < 5
         assert sum(len(message) for message in drain(asker)) < 4_000_000
 
 
@@ -268,9 +266,9 @@ def test_a_repair_that_fails_ends_the_session_rather_than_leave_it_behind(monkey
             writer.send(update(editor.type("x" * 1000)))
             settle()
             writer.received()
-        monkeypatch.setattr(Session, "on_caught_up", lambda *_: 1 / 0)
+        monkeypatch.setattr(Solo, "on_caught_up", lambda *_: 1 / 0)
         while not slow.ended:
             slow.received()
             settle()
-        assert slow.session not in hub.sessions
+        assert slow.connection not in hub.connections
         assert hub.metrics.labelled.pop(("greenlet_deaths", "")) == 1

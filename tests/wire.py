@@ -205,10 +205,10 @@ def is_step1(message: object) -> bool:
     return isinstance(message, bytes) and message[:2] == b"\0\0"
 
 
-def connect(port: int, path: str, *protocols: str) -> Wire:
+def connect(port: int, path: str, *protocols: str, headers: Mapping[str, str] | None = None) -> Wire:
     """A connection past its handshake; its welcome is not read yet."""
     wire = Wire(port)
-    wire.send(request(path, *protocols))
+    wire.send(request(path, *protocols, headers=headers or {}))
     status, _, body = wire.read_answer()
     assert status == 101, body
     wire.polite = True

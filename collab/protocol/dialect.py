@@ -26,6 +26,8 @@ class Dialect(ABC):
     """Whether presence goes out as JSON."""
     numbers_updates: ClassVar[bool] = False
     """Whether the client counts its updates and wants `Ack`s."""
+    told_of_each: ClassVar[bool] = False
+    """Whether the client wants `Taken` for each of its updates, and a SyncStep1 back for its own."""
 
     @abstractmethod
     def decode(self, payload: bytes, text: bool) -> ClientMessage:

@@ -13,9 +13,10 @@ from collab.errors import ProtocolError
 
 
 class SyncStep1(NamedTuple):
-    """Here is what I have: send what I lack. Both ways."""
+    """Here is what I have: send what I lack. Both ways; `reply`: it answers one, and wants none back."""
 
     state_vector: bytes
+    reply: bool = False
 
 
 class SyncStep2(NamedTuple):
@@ -61,9 +62,21 @@ class SyncStatus(NamedTuple):
 
 
 class Relay(NamedTuple):
-    """A native client's own JSON message, for the other native clients. Both ways."""
+    """A client's own message, for the other clients. Both ways; `json`: it is an object with a `type` of its own."""
 
     text: str
+    json: bool = True
+
+
+class Auth(NamedTuple):
+    """A token, to come in with or to go on with; `version` is the client's, if it tells. From a client."""
+
+    token: str
+    version: str | None = None
+
+
+class Quit(NamedTuple):
+    """Leave the document, not the connection. From a client."""
 
 
 class Ping(NamedTuple):
@@ -109,6 +122,34 @@ class Ack(NamedTuple):
     number: int
 
 
+class Taken(NamedTuple):
+    """One of this session's changes is done with, or was refused. To a client that is told of each."""
+
+    taken: bool
+
+
+class AskToken(NamedTuple):
+    """The token is about to expire: send a fresh one. To a client."""
+
+
+class Granted(NamedTuple):
+    """What the client may do from here on: `read`, `write` or `admin`. To a client."""
+
+    rights: str
+
+
+class Denied(NamedTuple):
+    """The client may not be in the document. To a client."""
+
+    reason: str
+
+
+class Farewell(NamedTuple):
+    """The document is closed for this client, the connection is not. To a client."""
+
+    reason: str
+
+
 class Error(NamedTuple):
     """The server could not take something. To a client; `update` is the number of the update refused, if it was one."""
 
@@ -123,8 +164,35 @@ class Error(NamedTuple):
 
 
 ClientMessage = (
-    SyncStep1 | SyncStep2 | Update | Awareness | AwarenessJson | QueryAwareness | SyncStatus | Relay | Ping | Ignored
+    SyncStep1
+    | SyncStep2
+    | Update
+    | Awareness
+    | AwarenessJson
+    | QueryAwareness
+    | SyncStatus
+    | Relay
+    | Auth
+    | Quit
+    | Ping
+    | Ignored
 )
 ServerMessage = (
-    SyncStep1 | SyncStep2 | Update | Presence | SyncStatus | Relay | Pong | Join | Leave | InitialState | Ack | Error
+    SyncStep1
+    | SyncStep2
+    | Update
+    | Presence
+    | SyncStatus
+    | Relay
+    | Pong
+    | Join
+    | Leave
+    | InitialState
+    | Ack
+    | Taken
+    | AskToken
+    | Granted
+    | Denied
+    | Farewell
+    | Error
 )

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from collab.errors import InvalidMessage, UnknownType
+from collab.errors import InvalidMessage, ProtocolError, UnknownType
 from collab.protocol.dialect import Dialect
 from collab.protocol.frames import BINARY, TEXT, encode_frame
 from collab.protocol.jsontext import dump_json, parse_json
 from collab.protocol.lib0 import read_var_bytes, read_var_uint, var_bytes, var_string, var_uint
 from collab.protocol.messages import (
     Ack,
+    AskToken,
+    Auth,
     Awareness,
     AwarenessJson,
     ClientMessage,
     Error,
+    Granted,
     InitialState,
     Join,
     Leave,
@@ -48,7 +51,7 @@ RELAY: Final = 13
 ERROR: Final = 99
 
 _SERVERS_OWN: Final = frozenset((ACK, JOIN, LEAVE, INITIAL_STATE, RELAY, ERROR))
-_SERVERS_OWN_TEXT: Final = frozenset(("join", "leave", "initial_state", "error", "pong", "ack", "auth"))
+_SERVERS_OWN_TEXT: Final = frozenset(("join", "leave", "initial_state", "error", "pong", "ack"))
 _PARTS: Final = ("user", "cursor", "state")
 
 
@@ -121,15 +124,28 @@ def _decode_text(text: str) -> ClientMessage:
         return QueryAwareness(json=True)
     if kind == "ping":
         return Ping()
+    if kind == "auth":
+        token = message.get("token")
+        if not isinstance(token, str):
+            raise InvalidMessage('an auth message has a "token" that is a string')
+        return Auth(token)
     if kind in _SERVERS_OWN_TEXT:
         raise InvalidMessage("a message type that only the server sends, or that this server does not take")
     return Relay(text)
 
 
+def is_relayed(text: str) -> bool:
+    """Whether a native client could have sent this to the others."""
+    try:
+        return isinstance(_decode_text(text), Relay)
+    except ProtocolError:
+        return False
+
+
 def _event(message: ServerMessage) -> tuple[int, str]:
     """A server event's binary type (0: it has none) and JSON text; no text where the dialect has no words for it."""
     if isinstance(message, Relay):
-        return RELAY, message.text
+        return RELAY, message.text if message.json else ""
     if isinstance(message, Join):
         return JOIN, dump_json({"type": "join", "user": {"id": message.user_id, "name": message.user_name}})
     if isinstance(message, Leave):
@@ -143,6 +159,10 @@ def _event(message: ServerMessage) -> tuple[int, str]:
         if message.update is not None:
             error["update"] = message.update
         return ERROR, dump_json(error)
+    if isinstance(message, AskToken):
+        return 0, '{"type":"auth"}'
+    if isinstance(message, Granted):
+        return 0, dump_json({"type": "auth", "rights": message.rights})
     if isinstance(message, Presence):
         return 0, f'{{"type":"awareness","awareness":{_states(message.entries)}}}' if message.entries else ""
     if isinstance(message, Pong):

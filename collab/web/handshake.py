@@ -1,4 +1,4 @@
-"""What is decided about an upgrade before it is answered: is it one, which document, which dialect, who.
+"""What is decided about an upgrade before it is answered: is it one, which document, which dialect, which token.
 
 Bound here: whatever a request lacks or claims wrongly is a `HandshakeRefused` with a status and a code; nothing that
 the client sent is repeated in it.
@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import base64
 import binascii
-import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from collab.errors import HandshakeRefused
-from collab.member import Identity
+from collab.names import is_name
 from collab.protocol.dialect import Dialect
 from collab.protocol.native import NATIVE
 from collab.protocol.ywebsocket import YWEBSOCKET
 
-MAX_NAME: Final = 255
-"""Characters in a document id, a user id or a user name."""
-
 YJS: Final = "yjs"
 COLLAB_BINARY: Final = "collab.binary"
+NATIVE_JSON: Final = "collab.json"
+"""What is spoken without a subprotocol as well: for browsers, which need one back when they offer a token as one."""
+TOKEN: Final = "collab.token."
+"""What a token among the subprotocols begins with: browsers cannot set headers."""
 
 
 class Upgrade(NamedTuple):
     """An upgrade that may be granted."""
 
-    document_id: str
     dialect: Dialect
     subprotocol: str | None
-    identity: Identity
+    session_id: str | None
+    """The session that a native client says it had, and wants to go on with."""
 
 
 def check_upgrade(environ: Mapping[str, Any]) -> None:
@@ -44,7 +44,7 @@ def check_upgrade(environ: Mapping[str, Any]) -> None:
         environ["REQUEST_METHOD"] == "GET"
         and environ["SERVER_PROTOCOL"] != "HTTP/1.0"
         and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
-        and "upgrade" in _tokens(environ.get("HTTP_CONNECTION", "").lower())
+        and "upgrade" in split_header(environ.get("HTTP_CONNECTION", "").lower())
         and environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13"
     )
     if not wanted:
@@ -71,44 +71,39 @@ def read_document_id(raw_path: str, prefix: str) -> str:
         document_id = raw_path.encode("latin-1").decode()[len(prefix) :]
     except UnicodeError:
         document_id = ""
-    if not _is_name(document_id):
+    if not is_name(document_id):
         text = "A document id is 1 to 255 characters of valid UTF-8 without control characters"
         raise HandshakeRefused(400, "bad_document_id", text)
     return document_id
 
 
-def choose(document_id: str, native: bool, offers: str, query: Mapping[str, str]) -> Upgrade:
-    """Settle dialect, subprotocol and user.
+def choose(native: bool, offers: Sequence[str], query: Mapping[str, str]) -> Upgrade:
+    """Settle dialect and subprotocol.
 
     Args:
-        document_id: checked.
         native: whether it came in on the native path.
-        offers: the client's `Sec-WebSocket-Protocol`.
+        offers: the client's subprotocols.
         query: the query's parameters.
-
-    Raises:
-        HandshakeRefused: 400, `user_id` or `user_name` is not 1 to 255 characters without control characters.
     """
-    user_id = query.get("user_id") or f"anonymous-{secrets.token_hex(8)}"
-    session_id = query.get("session_id") or None
-    user_name = query.get("user_name") or query.get("user_id") or "Anonymous"
-    if not (_is_name(user_id) and _is_name(user_name)):
-        text = "user_id and user_name are 1 to 255 characters without control characters"
-        raise HandshakeRefused(400, "bad_user", text)
-    identity = Identity(user_id, user_name, not query.get("user_id"), session_id)
-    offered = _tokens(offers)
-    if not native or YJS in offered:
-        identity = identity._replace(session_id=None)
-        return Upgrade(document_id, YWEBSOCKET, YJS if YJS in offered else None, identity)
-    binary = COLLAB_BINARY in offered
-    dialect = NATIVE[binary, query.get("awareness") == "json"]
-    return Upgrade(document_id, dialect, COLLAB_BINARY if binary else None, identity)
+    if not native or YJS in offers:
+        return Upgrade(YWEBSOCKET, YJS if YJS in offers else None, None)
+    chosen = next((name for name in (COLLAB_BINARY, NATIVE_JSON) if name in offers), None)
+    dialect = NATIVE[chosen == COLLAB_BINARY, query.get("awareness") == "json"]
+    return Upgrade(dialect, chosen, query.get("session_id") or None)
 
 
-def _tokens(header: str) -> list[str]:
-    return [token.strip() for token in header.split(",")]
+def read_token(environ: Mapping[str, Any], offers: Sequence[str], query: Mapping[str, str]) -> str | None:
+    """The token that a client shows: as a bearer, in the query, or among its subprotocols (`collab.token.<token>`).
+
+    The first of them counts. None if there is none, or it is empty.
+    """
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return str(token.strip())
+    offered = (offer.removeprefix(TOKEN) for offer in offers if offer.startswith(TOKEN))
+    return query.get("token") or next(filter(None, offered), None)
 
 
-def _is_name(text: str) -> bool:
-    """Control characters are C0, DEL and C1; U+FFFD stands where a decoder found no UTF-8."""
-    return 0 < len(text) <= MAX_NAME and not any(c < " " or "\x7f" <= c <= "\x9f" or c == "\ufffd" for c in text)
+def split_header(header: str) -> list[str]:
+    """The values of a header that is a list."""
+    return [value.strip() for value in header.split(",")]

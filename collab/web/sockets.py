@@ -7,22 +7,26 @@ hosts close or read the socket when a request ends, so there its greenlet waits 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, MutableMapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from flask import Blueprint, Flask, Response, current_app, g, has_request_context, jsonify, request
 from flask_sock import Sock
 from werkzeug.routing import BaseConverter
 from wsproto.utilities import RemoteProtocolError
 
+from collab.connection import Connection
 from collab.errors import HandshakeRefused
 from collab.hub import Hub
+from collab.identity import Credentials
 from collab.protocol.frames import CloseCode
-from collab.session import Session
-from collab.web.handshake import Upgrade, check_upgrade, choose, read_document_id
+from collab.solo import Arrival
+from collab.web.addresses import check_origin, client_address
+from collab.web.handshake import check_upgrade, choose, read_document_id, read_token, split_header
 
 NATIVE_PATH: Final = "/ws/document/"
 YJS_PATH: Final = "/yjs/"
+HOCUSPOCUS_PATH: Final = "/hocuspocus"
 OPTIONS: Final = "SOCK_SERVER_OPTIONS"
 
 blueprint = Blueprint("collab", __name__)
@@ -58,10 +62,10 @@ class SocketOptions(MutableMapping[str, Any]):
         self._own = own
 
     def _now(self) -> MutableMapping[str, Any]:
-        upgrade: Upgrade | None = g.get("collab_upgrade") if has_request_context() else None
-        if upgrade is None:
+        entrance: Entrance | None = g.get("collab_entrance") if has_request_context() else None
+        if entrance is None:
             return self._own
-        return {"thread_class": NoThread, "subprotocols": [upgrade.subprotocol] if upgrade.subprotocol else []}
+        return {"thread_class": NoThread, "subprotocols": [entrance.subprotocol] if entrance.subprotocol else []}
 
     def __getitem__(self, key: str) -> Any:
         return self._now()[key]
@@ -99,43 +103,69 @@ def decide() -> Response | None:
     if environ.get("wsgi.multiprocess"):
         text = "Several worker processes would split a document's users: run one (gunicorn --workers 1)"
         raise HandshakeRefused(503, "no_bus", text, {"Retry-After": "60"})
-    native = request.path.startswith(NATIVE_PATH)
-    document_id = read_document_id(environ["PATH_INFO"], NATIVE_PATH if native else YJS_PATH)
-    offers = environ.pop("HTTP_SEC_WEBSOCKET_PROTOCOL", "")
-    upgrade = g.collab_upgrade = choose(document_id, native, offers, request.args)
+    offers = split_header(environ.pop("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))
+    entrance = g.collab_entrance = _admit(hub, offers)
     # What is left is what Flask-Sock answers to. Compressing for each client would undo the frame that all share.
     environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
-    if upgrade.subprotocol:
-        environ["HTTP_SEC_WEBSOCKET_PROTOCOL"] = upgrade.subprotocol
+    if entrance.subprotocol:
+        environ["HTTP_SEC_WEBSOCKET_PROTOCOL"] = entrance.subprotocol
     done = environ.get("wsgi.websocket")
     if done is None:
         return None
     # gevent-websocket has answered the handshake before the application was asked.
-    _open(hub, os.dup(done.stream.handler.socket.fileno()), upgrade).wait_over()
+    entrance.begin(os.dup(done.stream.handler.socket.fileno())).wait_over()
     return Response()
 
 
-def _open(hub: Hub, fileno: int, upgrade: Upgrade) -> Session:
-    return hub.open(fileno, upgrade.dialect, upgrade.document_id, upgrade.identity)
+class Entrance(NamedTuple):
+    """What becomes of an upgrade: how to begin, given the descriptor."""
+
+    begin: Callable[[int], Connection]
+    subprotocol: str | None
 
 
-def take_over(ws: Any, document_id: str) -> None:
+def _admit(hub: Hub, offers: Sequence[str]) -> Entrance:
+    """Decide who it is, if that is told at the handshake; raise `HandshakeRefused` if they may not come in."""
+    environ = request.environ
+    settings = hub.settings
+    check_origin(environ, settings.origins)
+    address = client_address(environ, settings.proxies)
+    hub.admission.check_room(address)
+    credentials = Credentials(read_token(environ, offers, request.args), environ)
+    if request.path.rstrip("/") == HOCUSPOCUS_PATH:
+        # Who decides by a token keeps nothing but that; the others are asked in band with what the request said.
+        said = credentials._replace(environ={key: value for key, value in environ.items() if isinstance(value, str)})
+        kept = hub.auth.kept(credentials) if hub.auth.needs_token else said
+        return Entrance(lambda fileno: hub.open_shared(fileno, address, kept), None)
+    native = request.path.startswith(NATIVE_PATH)
+    document_id = read_document_id(environ["PATH_INFO"], NATIVE_PATH if native else YJS_PATH)
+    upgrade = choose(native, offers, request.args)
+    user = hub.admission.decide(document_id, credentials)
+    arrival = Arrival(upgrade.dialect, document_id, user, hub.auth.kept(credentials), upgrade.session_id)
+    return Entrance(lambda fileno: hub.open(fileno, address, arrival), upgrade.subprotocol)
+
+
+def take_over(ws: Any, document_id: str = "") -> None:
     """Flask-Sock's handler: the handshake is done, the session goes on without the request."""
-    hub: Hub = current_app.extensions["collab"]
+    entrance: Entrance = g.collab_entrance
     ws.connected = False  # or Flask-Sock would send a close frame when this returns
     if ws.mode == "gunicorn":
         # Not duplicated: that leaves the old number in epoll, all of which libev rebuilds when it comes up.
-        _open(hub, ws.sock.detach(), g.collab_upgrade)
+        entrance.begin(ws.sock.detach())
     else:
-        _open(hub, os.dup(ws.sock.fileno()), g.collab_upgrade).wait_over()
+        entrance.begin(os.dup(ws.sock.fileno())).wait_over()
 
 
-for _path in (NATIVE_PATH, YJS_PATH):
-    _rule = f"{_path}<collab_document:document_id>"
+for _path, _rule in (
+    (NATIVE_PATH, f"{NATIVE_PATH}<collab_document:document_id>"),
+    (YJS_PATH, f"{YJS_PATH}<collab_document:document_id>"),
+    (HOCUSPOCUS_PATH, HOCUSPOCUS_PATH),
+    (HOCUSPOCUS_PATH + "/", HOCUSPOCUS_PATH + "/"),
+):
     sock.route(_rule, bp=blueprint, endpoint=f"socket{_path.replace('/', '_')}", merge_slashes=False)(take_over)
     # Without this one, what is no upgrade would get werkzeug's 400; `decide` answers 426.
     blueprint.add_url_rule(
-        _rule, f"plain{_path.replace('/', '_')}", lambda document_id: Response(), merge_slashes=False
+        _rule, f"plain{_path.replace('/', '_')}", lambda document_id="": Response(), merge_slashes=False
     )
 
 

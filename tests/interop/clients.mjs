@@ -62,14 +62,6 @@ export const until = (what, holds, describe = () => '') => new Promise((resolve,
   look()
 })
 
-/** A small generator with a seed (mulberry32), so that a failure can be played again. */
-export const random = seed => below => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) % below
-}
-
 const plain = value => JSON.parse(JSON.stringify(value))
 
 /** A delta whose neighbours of equal format are one: yjs 13 leaves them apart where a format mark says nothing new. */
@@ -80,7 +72,7 @@ const merged = delta => delta.reduce((runs, run) => {
 }, [])
 
 /** How documents are edited and read with yjs 13, whose root types have a type. */
-const yjs13 = Y => ({
+export const yjs13 = Y => ({
   Y,
   insertText: (doc, index, text, format) => doc.getText('text').insert(index, text, format),
   formatText: (doc, index, length, format) => doc.getText('text').format(index, length, format),
@@ -161,15 +153,43 @@ export const kit = async version => {
   return kits.get(version)
 }
 
-/** A document with a y-websocket provider. Its editing methods are those of the tables above, without the document. */
-export class YClient {
-  constructor ({ version, WebsocketProvider, edits }, base, room, options = {}) {
-    this.version = version
+/** A client with a document. Its editing methods are those of the tables above, without the document. */
+export class Client {
+  constructor (edits) {
     this.Y = edits.Y
     this.doc = new edits.Y.Doc()
     for (const [name, edit] of Object.entries(edits)) {
       if (typeof edit === 'function') this[name] = (...words) => edit(this.doc, ...words)
     }
+    this.doc.on('update', changed)
+    opened.push(this)
+  }
+
+  get id () { return this.doc.clientID }
+  get awareness () { return this.provider.awareness }
+
+  /** Another client's awareness state, as this one sees it. */
+  sees (other) {
+    return this.awareness.getStates().get(typeof other === 'number' ? other : other.id)
+  }
+
+  vector () {
+    return Object.fromEntries(this.Y.decodeStateVector(this.Y.encodeStateVector(this.doc)))
+  }
+
+  same (other, parts = ['text', 'map', 'array', 'xml']) {
+    if (!isDeepStrictEqual(this.vector(), other.vector())) return false
+    const [mine, theirs] = [this.read(), other.read()]
+    if (!parts.every(part => isDeepStrictEqual(mine[part], theirs[part]))) return false
+    return this.Y !== other.Y || this.Y.equalSnapshots(this.Y.snapshot(this.doc), this.Y.snapshot(other.doc))
+  }
+}
+
+/** A document with a y-websocket provider. */
+export class YClient extends Client {
+  constructor ({ version, WebsocketProvider, edits }, base, room, options = {}) {
+    super(edits)
+    this.version = version
     this.statuses = []
     this.provider = new WebsocketProvider(base, room, this.doc, {
       WebSocketPolyfill: WebSocket, disableBc: true, connect: false, ...options
@@ -186,9 +206,7 @@ export class YClient {
     for (const name of ['sync', 'sync-status']) this.provider.on(name, changed)
     // No scenario expects a refusal, and the providers would go on trying.
     this.provider.on('connection-error', event => console.error(`no connection to ${base}: ${event.message}`))
-    this.doc.on('update', changed)
     this.awareness.on('update', changed)
-    opened.push(this)
     if (options.connect !== false) this.provider.connect()
   }
 
@@ -198,27 +216,8 @@ export class YClient {
     return client
   }
 
-  get awareness () { return this.provider.awareness }
-  get id () { return this.doc.clientID }
-
   synced () {
     return until(`${this.version} is synced`, () => this.provider.synced, () => this.describe())
-  }
-
-  /** Another client's awareness state, as this one sees it. */
-  sees (other) {
-    return this.awareness.getStates().get(typeof other === 'number' ? other : other.id)
-  }
-
-  vector () {
-    return Object.fromEntries(this.Y.decodeStateVector(this.Y.encodeStateVector(this.doc)))
-  }
-
-  same (other, parts = ['text', 'map', 'array', 'xml']) {
-    if (!isDeepStrictEqual(this.vector(), other.vector())) return false
-    const [mine, theirs] = [this.read(), other.read()]
-    if (!parts.every(part => isDeepStrictEqual(mine[part], theirs[part]))) return false
-    return this.Y !== other.Y || this.Y.equalSnapshots(this.Y.snapshot(this.doc), this.Y.snapshot(other.doc))
   }
 
   describe () {
@@ -250,13 +249,14 @@ const ack = 4
 const error = 99
 
 /** A client of the native protocol (protocols.md §1): JSON in text frames, a type byte and lib0 in binary ones. */
-export class NativeClient {
+export class NativeClient extends Client {
   constructor (base, room, user) {
+    super(yjs13(Y13))
     const url = new URL(`/ws/document/${encodeURIComponent(room)}`, base)
     url.searchParams.set('user_id', user.id)
     url.searchParams.set('user_name', user.name)
+    if (user.token) url.searchParams.set('token', user.token)
     this.user = user
-    this.doc = new Y13.Doc()
     this.messages = []
     this.states = new Map()
     this.acked = 0
@@ -274,9 +274,7 @@ export class NativeClient {
     })
     this.doc.on('update', (update, origin) => {
       if (origin !== this) this.#update(update)
-      changed()
     })
-    opened.push(this)
   }
 
   static async open (base, room, user) {
@@ -292,8 +290,6 @@ export class NativeClient {
     return until(`${this.user.name} receives ${type}`,
       () => this.messages.find(message => message.type === type && holds(message)), () => this.describe())
   }
-
-  text () { return this.doc.getText('text').toString() }
 
   say (message) { this.socket.send(JSON.stringify(message)) }
 

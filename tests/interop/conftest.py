@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+import processes
 import pytest
 from interop.typists import Typists
+from issuer import SECRET, found_in, token
 from processes import missing
 
 HERE = Path(__file__).parent
@@ -71,19 +75,68 @@ def node_modules(node: str) -> Path:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where the browser is."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        missing("there is no chromium (apt-get install chromium): no tests with an editor in a browser")
+    return found
+
+
+def run_node(command: list[str]) -> None:
+    """Run a script to its end, which has to be a good one."""
+    try:
+        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=SCENARIO_TIMEOUT)
+    except subprocess.TimeoutExpired as fault:
+        pytest.fail(f"{' '.join(command)}\ndid not end within {SCENARIO_TIMEOUT} s\n{fault.stdout!r}")
+    if done.returncode:
+        pytest.fail(f"{' '.join(command)}\nexited {done.returncode}\n{done.stdout}{done.stderr}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
 def play(node: str, node_modules: Path, server: Server) -> Callable[[str, str], None]:
     """Run a scenario of ``scenario.mjs`` with one version of the client, in a room of its own."""
+    return lambda scenario, version: run_node([node, "scenario.mjs", server.url("/yjs"), scenario, version])
+
+
+@pytest.fixture(scope="session")
+def play_hocuspocus(node: str, node_modules: Path, server: Server) -> Callable[[str, str], None]:
+    """Run a scenario of ``hocuspocus.mjs`` with one version of the provider, in a room of its own."""
+    return lambda scenario, version: run_node([node, "hocuspocus.mjs", server.url(""), scenario, version])
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[processes.Server]:
+    """A server that lets in who shows a token of `issuer`."""
+    database = tmp_path_factory.mktemp("guarded") / "collab.db"
+    settings = {"COLLAB_STORE": f"sqlite:///{database}", "COLLAB_AUTH": "jwt", "COLLAB_JWT_SECRET": SECRET}
+    running = processes.Server(processes.SERVE, settings).wait_ready()
+    yield running
+    assert running.stop() == 0
+    assert "Traceback" not in running.output
+    assert found_in(running.output) == [], "secrets are in the log"
+
+
+@pytest.fixture(scope="session")
+def play_guarded(node: str, node_modules: Path, guarded: Server) -> Callable[[str, str], None]:
+    """The same on a server that wants tokens: alice's, rose's, who only reads, and such as are soon over or changed."""
 
     def run(scenario: str, version: str) -> None:
-        command = [node, "scenario.mjs", server.url("/yjs"), scenario, version]
-        try:
-            done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=SCENARIO_TIMEOUT)
-        except subprocess.TimeoutExpired as fault:
-            pytest.fail(f"{' '.join(command)}\ndid not end within {SCENARIO_TIMEOUT} s\n{fault.stdout!r}")
-        if done.returncode:
-            pytest.fail(f"{' '.join(command)}\nexited {done.returncode}\n{done.stdout}{done.stderr}", pytrace=False)
+        tokens = {
+            "write": token(),
+            "read": token(sub="rose", docs={"*": "read"}),
+            "readerWrites": token(sub="rose"),
+            "short": token(exp=time.time() + 20),
+        }
+        run_node([node, "hocuspocus.mjs", guarded.url(""), scenario, version, json.dumps(tokens)])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def play_tiptap(node: str, node_modules: Path, chromium: str, server: Server) -> Callable[[], None]:
+    """Run ``tiptap.mjs`` in a browser."""
+    return lambda: run_node([node, "tiptap.mjs", server.url(""), chromium])
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 // node scenario.mjs ws://127.0.0.1:PORT/yjs SCENARIO VERSION [ROOM]: one scenario, played by clients of one version.
 // Exits 0 when it holds. VERSION is a key of `versions` in clients.mjs. All data passes through the server: disableBc.
 
-import { converged, kit, NativeClient, random, run, until, versions, YClient } from './clients.mjs'
+import { converged, kit, NativeClient, run, until, versions, YClient } from './clients.mjs'
+import { edit, random } from './edits.mjs'
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -12,28 +13,6 @@ const [base, scenario, version, room = randomUUID()] = process.argv.slice(2)
 
 const open = (name = room, options) => YClient.open(version, base, name, options)
 const turn = () => new Promise(resolve => setImmediate(resolve))
-
-/** A position in the text which does not fall between the halves of a surrogate pair. */
-const between = (text, index) => /[\udc00-\udfff]/.test(text.charAt(index)) ? index + 1 : index
-
-const words = ['plain', 'žluťoučký', '你好', 'مرحبا', '😀', '👩‍👩‍👧', 'e\u0301', '\n']
-
-const edit = (client, below) => {
-  const text = client.text()
-  const start = between(text, below(text.length + 1))
-  const end = between(text, Math.min(text.length, start + 1 + below(4)))
-  const edits = [
-    () => client.insertText(start, words[below(words.length)]),
-    () => client.insertText(start, words[below(words.length)], { bold: true }),
-    () => end > start && client.formatText(start, end - start, { italic: below(2) ? true : null }),
-    () => end > start && client.deleteText(start, end - start),
-    () => client.mapSet(`key ${below(4)}`, { at: [below(100), null, 0.5, -1, '😀'] }),
-    () => client.mapDelete(`key ${below(4)}`),
-    () => client.arrayInsert(below(client.arrayLength() + 1), [below(100), words[below(words.length)], { a: false }]),
-    () => client.arrayLength() > 3 && client.arrayDelete(below(client.arrayLength() - 2), 2)
-  ]
-  edits[below(edits.length)]()
-}
 
 const scenarios = {
   /** Three clients edit every kind of type at the same time. */

@@ -5,7 +5,8 @@
 // Each edit inserts `<name>:<n>;` into the text, n counting from 1, at a border between two of these; and puts it in
 // the place of the one before in the array `draft`. So it shows which edits a copy has, and whether it has them whole.
 
-import { changed, kit, random, until } from './clients.mjs'
+import { changed, kit, until } from './clients.mjs'
+import { random } from './edits.mjs'
 import assert from 'node:assert/strict'
 import { createInterface } from 'node:readline'
 import { isDeepStrictEqual } from 'node:util'

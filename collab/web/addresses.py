@@ -1,0 +1,78 @@
+"""Where a request comes from: which page, and which machine.
+
+Invariants borne here:
+
+* What a client says of itself is believed only where that does not matter, or where a trusted proxy said it.
+* A page of another site cannot use what a browser shows by itself (cookies, a place in the network) to connect.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from collab.errors import Forbidden
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_LOCAL_NAME: Final = "localhost"
+
+
+def check_origin(environ: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    """Make sure that a page may connect: one of this host, or of an origin in `allowed` (`*`: all).
+
+    Pages of the machine's own loopback may, whatever their port, where that is what they connect to. What is no page
+    sends no `Origin`, and is not meant.
+
+    Raises:
+        Forbidden: it may not.
+    """
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None or "*" in allowed or origin.lower().rstrip("/") in allowed:
+        return
+    host = environ.get("HTTP_HOST", "").lower()
+    try:
+        page = urlsplit(origin)
+        same = bool(page.netloc) and page.netloc.lower() == host
+        both_local = is_local(page.hostname or "") and is_local(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        same = both_local = False
+    if not (same or both_local):
+        raise Forbidden("Pages of that origin may not connect: see COLLAB_ALLOWED_ORIGINS", "bad_origin")
+
+
+def is_local(host: str) -> bool:
+    """Whether `host` is a name or address of the machine itself."""
+    if host == _LOCAL_NAME or host.endswith(f".{_LOCAL_NAME}"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def client_address(environ: Mapping[str, Any], proxies: Sequence[Network]) -> str:
+    """The client's address: the last one on the way here that is no trusted proxy's."""
+    address = str(environ.get("REMOTE_ADDR") or "")
+    hops = [hop.strip() for hop in environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+    while hops and _is_one_of(address, proxies):
+        address = _without_port(hops.pop())
+    return address
+
+
+def _is_one_of(address: str, networks: Sequence[Network]) -> bool:
+    if not address:  # a Unix socket: whoever is at its other end is a proxy
+        return bool(networks)
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(found in network for network in networks)
+
+
+def _without_port(hop: str) -> str:
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop

@@ -1,0 +1,101 @@
+"""Where requests come from: pages of which origin may connect, and which address counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from collab.config import Settings
+from collab.errors import ConfigError, Forbidden
+from collab.web.addresses import check_origin, client_address
+
+
+def may_connect(origin: str | None, host: str = "docs.example.org", allowed: str = "") -> bool:
+    environ: dict[str, Any] = {"HTTP_HOST": host} | ({} if origin is None else {"HTTP_ORIGIN": origin})
+    try:
+        check_origin(environ, Settings(allowed_origins=allowed).origins)
+    except Forbidden as error:
+        assert (error.status, error.code) == (403, "bad_origin")
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "https://docs.example.org", "http://docs.example.org", "https://DOCS.example.org"]
+)
+def test_what_is_no_page_and_pages_of_the_host_itself_may(origin: str | None) -> None:
+    assert may_connect(origin)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "https://example.org",
+        "https://docs.example.org.evil.example",
+        "https://docs.example.org:8443",
+        "https://docs.example.org@evil.example",
+        "http://localhost",
+        "null",
+        "",
+        "file://",
+        "https://[",
+    ],
+)
+def test_pages_of_other_sites_may_not(origin: str) -> None:
+    assert not may_connect(origin)
+
+
+def test_pages_that_are_listed_may() -> None:
+    allowed = "https://app.example.org, https://Other.example/"
+    assert may_connect("https://app.example.org", allowed=allowed)
+    assert may_connect("https://other.example", allowed=allowed)
+    assert not may_connect("http://app.example.org", allowed=allowed)
+    assert may_connect("https://evil.example", allowed="*")
+    assert may_connect("null", allowed="null")
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "app.localhost"])
+@pytest.mark.parametrize("origin", ["http://localhost:5173", "http://127.0.0.1:5173", "http://[::1]:3000"])
+def test_on_ones_own_machine_ports_do_not_matter(host: str, origin: str) -> None:
+    assert may_connect(origin, host)
+    assert not may_connect("http://localhost.evil.example:5173", host)
+
+
+def address(remote: str, forwarded: str | None = None, proxies: str = "") -> str:
+    environ = {"REMOTE_ADDR": remote} | ({} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded})
+    return client_address(environ, Settings(trusted_proxies=proxies).proxies)
+
+
+def test_without_trusted_proxies_nobody_is_believed() -> None:
+    assert address("203.0.113.9", "198.51.100.1") == "203.0.113.9"
+    assert address("203.0.113.9", "198.51.100.1", "10.0.0.0/8") == "203.0.113.9"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "expected"),
+    [
+        ("198.51.100.1", "198.51.100.1"),
+        ("1.2.3.4, 198.51.100.1", "198.51.100.1"),
+        ("1.2.3.4, 198.51.100.1, 10.1.1.1", "198.51.100.1"),
+        ("198.51.100.1:4711", "198.51.100.1"),
+        ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("10.2.2.2, 10.1.1.1", "10.2.2.2"),
+        ("", "10.0.0.7"),
+        (" , ", "10.0.0.7"),
+    ],
+)
+def test_it_is_the_last_one_that_is_no_trusted_proxys(forwarded: str, expected: str) -> None:
+    assert address("10.0.0.7", forwarded, "10.0.0.0/8, ::1") == expected
+
+
+def test_behind_a_unix_socket_the_proxy_is_believed_if_any_is() -> None:
+    assert address("", "198.51.100.1", "127.0.0.1") == "198.51.100.1"
+    assert address("", "198.51.100.1") == ""
+
+
+def test_a_proxy_that_is_no_address_is_told_at_start_up() -> None:
+    with pytest.raises(ConfigError, match="COLLAB_TRUSTED_PROXIES"):
+        Settings.load({"COLLAB_TRUSTED_PROXIES": "nginx"})
