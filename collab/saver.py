@@ -118,7 +118,9 @@ class Saver:
             self._store([entry for entry in map(self._entry, rooms) if entry.records])
             if not self._dirty:
                 self._idle.set()
-            self._hurry.wait(max(0.0, next_at - now()))
+            pause = next_at - now()
+            if pause > 0:
+                self._hurry.wait(pause)
 
     def flush(self, timeout: float) -> bool:
         """Wait until all is stored, at most so many seconds; whether it is. Switches greenlets."""

@@ -6,16 +6,20 @@ there, where a document made of it would silently leave it out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 from pycrdt import _pycrdt
 
 from collab.errors import InvalidUpdate
 from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE, parse_state_vector, parse_update
 
+T = TypeVar("T")
+
 FAN_IN: Final = 32
 """yrs looks at all updates for each struct: 100,000 at once take 30 s, in groups of 32 they take 0.06 s."""
+PART: Final = 1 << 16
+"""Bytes of updates that are applied at once."""
 _CLIENT: Final = 0
 
 
@@ -43,19 +47,56 @@ def settle(updates: Sequence[bytes]) -> Settled:
         InvalidUpdate: they cannot be read, and so are not what was checked.
     """
     try:
+        content = _settle_in_order(updates)
+        if content is not None:
+            return Settled(content, None)
         merged = merge(updates)
         doc = load(merged)
-        transaction = doc.create_transaction()
-        try:
-            state_vector = doc.get_state(transaction)
-            content = doc.get_update(transaction, EMPTY_STATE_VECTOR)
-        finally:
-            transaction.drop()
-        complete = _is_all(merged, state_vector)
+        content = _content(doc)
+        complete = _is_all(merged, _read(doc, doc.get_state))
     except BaseException as error:
         contain(error)
         raise InvalidUpdate(f"content that cannot be read: {error}") from None
     return Settled(content, None if complete else merged)
+
+
+def _settle_in_order(updates: Sequence[bytes]) -> bytes | None:
+    """The document, where each update builds on those before it, as those of a store nearly always do; else None.
+
+    Part by part: in one go yrs joins text in steps that each copy it, 400,000 letters in 6 s and 1.2 GB.
+    """
+    doc = load(EMPTY_UPDATE)
+    for part in _parts(updates):
+        _apply(doc, part)
+        if not _is_all(part, _read(doc, doc.get_state)):
+            return None  # at once: yrs must not be given anything beside what it holds back
+    return _content(doc)
+
+
+def _parts(updates: Sequence[bytes]) -> Iterator[bytes]:
+    some: list[bytes] = []
+    size = 0
+    for update in updates:
+        if some and size + len(update) > PART:
+            yield merge(some)
+            some, size = [], 0
+        some.append(update)
+        size += len(update)
+    if some:
+        yield merge(some)
+
+
+def _read(doc: _pycrdt.Doc, what: Callable[..., T], *args: object) -> T:
+    """What a method of a document's says in a transaction of its own."""
+    transaction = doc.create_transaction()
+    try:
+        return what(transaction, *args)
+    finally:
+        transaction.drop()
+
+
+def _content(doc: _pycrdt.Doc) -> bytes:
+    return _read(doc, doc.get_update, EMPTY_STATE_VECTOR)
 
 
 def squash(updates: Sequence[bytes]) -> bytes:
@@ -76,13 +117,17 @@ def beyond(content: bytes, state_vector: bytes) -> bytes:
 def load(content: bytes) -> _pycrdt.Doc:
     """yrs' own document with `content`; it never writes anything itself."""
     doc = _pycrdt.Doc(_CLIENT, None, None)
+    _apply(doc, content)
+    return doc
+
+
+def _apply(doc: _pycrdt.Doc, update: bytes) -> None:
     transaction = doc.create_transaction()
     try:
-        doc.apply_update(transaction, content)
+        doc.apply_update(transaction, update)
         transaction.commit()
     finally:
         transaction.drop()
-    return doc
 
 
 def contain(error: BaseException) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from functools import lru_cache
+from itertools import chain
+from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -17,17 +19,33 @@ from sqlalchemy.dialects import postgresql, sqlite
 from collab.clock import unix
 from collab.errors import Damaged, InvalidUpdate, Quarantined
 from collab.stores.base import Loaded, Notes, Person, Record
+from collab.stores.database import Database
 from collab.stores.rows import find, intact, people_of, stored
 from collab.stores.schema import documents, people, updates, versions
 from collab.stores.sqlshelf import Shelf
 from collab.updates import squash
 
+T = TypeVar("T")
+
 MANY: Final = 500
 """Names in one question."""
+
+TOUCH: Final = 5.0
+"""Seconds within which it is not noted once more that a document was changed."""
+
+MAX_TOUCHED: Final = 10_000
+"""Documents of which it is remembered when that was noted."""
+
+AT_ONCE: Final = 64
+"""Records in one statement."""
 
 
 class SqlStore(Shelf):
     """Keeps documents in a database."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._touched: dict[str, float] = {}
 
     # ---- what a room needs
 
@@ -47,20 +65,47 @@ class SqlStore(Shelf):
         now = unix()
         with self._database.writing() as connection:
             self._make(connection, records, now)
-            rows = self._rows(connection, {record.document_id for record in records})
-            values, gone, changed = [], set(), set()
-            for document_id, epoch, data, _ in records:
-                row = rows.get(document_id)
-                if row is None or row.epoch != epoch or row.quarantine is not None:
-                    gone.add(document_id)
-                else:
-                    values.append({"document": row.id, "data": data, "crc": crc32(data)})
-                    changed.add(row.id)
-            if values:
-                connection.execute(insert(updates), values)
-            for some in _batches(sorted(changed)):
-                connection.execute(update(documents).where(documents.c.id.in_(some)).values(changed=now))
+            if self._database.sqlite and self._append_all(connection, records):
+                gone, changed = set[str](), {record.document_id for record in records}
+            else:
+                gone, changed = self._append_each(connection, records)
+            self._touch(connection, changed, now)
         return frozenset(gone)
+
+    def _append_all(self, connection: Connection, records: Sequence[Record]) -> bool:
+        """Store records if all can be; nothing is stored if this is False. A third of the work that it is otherwise."""
+        connection.exec_driver_sql("SAVEPOINT all_of_them")
+        stored = 0
+        for some in _batches(records, AT_ONCE):
+            values = chain.from_iterable((name, epoch, data, crc32(data)) for name, epoch, data, _ in some)
+            stored += connection.exec_driver_sql(_append_statement(len(some)), tuple(values)).rowcount
+        done = stored == len(records)
+        connection.exec_driver_sql("RELEASE all_of_them" if done else "ROLLBACK TO all_of_them")
+        return done
+
+    def _append_each(self, connection: Connection, records: Sequence[Record]) -> tuple[set[str], set[str]]:
+        """Store the records that can be: the documents of the others, and of these."""
+        rows = self._rows(connection, {record.document_id for record in records})
+        values, gone, changed = [], set(), set()
+        for document_id, epoch, data, _ in records:
+            row = rows.get(document_id)
+            if row is None or row.epoch != epoch or row.quarantine is not None:
+                gone.add(document_id)
+            else:
+                values.append({"document": row.id, "data": data, "crc": crc32(data)})
+                changed.add(document_id)
+        if values:
+            connection.execute(insert(updates), values)
+        return gone, changed
+
+    def _touch(self, connection: Connection, names: set[str], now: float) -> None:
+        """Note when documents were changed, to a few seconds."""
+        names = {name for name in names if self._touched.get(name, 0.0) <= now - TOUCH}
+        for some in _batches(sorted(names)):
+            connection.execute(update(documents).where(documents.c.name.in_(some)).values(changed=now))
+        if len(self._touched) > MAX_TOUCHED:
+            self._touched.clear()
+        self._touched.update(dict.fromkeys(names, now))
 
     def _make(self, connection: Connection, records: Sequence[Record], now: float) -> None:
         new = {record.document_id: record.epoch for record in reversed(records) if record.new}
@@ -101,12 +146,15 @@ class SqlStore(Shelf):
             held = self._rows(connection, {document_id}).get(document_id)
             if held is None or held.id != row.id or held.quarantine is not None:
                 return None
-            mine = (updates.c.document == row.id) & (updates.c.id <= kept[-1].id)
+            # In the place of the first of them, so that what was stored meanwhile stays behind it.
+            first, others = updates.c.id == kept[0].id, updates.c.id.between(kept[0].id + 1, kept[-1].id)
+            mine = updates.c.document == row.id
+            replaced = connection.execute(update(updates).where(mine, first).values(data=joined, crc=crc32(joined)))
             # Fewer: somebody else has compacted it. More: one with a smaller id was stored after we looked.
-            if connection.execute(delete(updates).where(mine)).rowcount != len(kept):
+            removed = connection.execute(delete(updates).where(mine, others))
+            if replaced.rowcount + removed.rowcount != len(kept):
                 connection.rollback()
                 return None
-            connection.execute(insert(updates), [{"document": row.id, "data": joined, "crc": crc32(joined)}])
         return len(joined)
 
     def note_people(self, notes: Iterable[Notes], keep: int) -> None:
@@ -144,9 +192,19 @@ class SqlStore(Shelf):
             return [] if row is None else people_of(connection, row.id)
 
 
-def _batches(of: Sequence[Any]) -> Iterator[Sequence[Any]]:
+@lru_cache(maxsize=AT_ONCE)
+def _append_statement(count: int) -> str:
+    """What stores so many records in SQLite, those that can be, in their order: a cross join keeps to that."""
+    return (
+        "INSERT INTO collab_updates (document, data, crc) SELECT d.id, r.column3, r.column4 "
+        f"FROM (VALUES {', '.join(['(?, ?, ?, ?)'] * count)}) AS r CROSS JOIN collab_documents AS d "
+        "WHERE d.name = r.column1 AND d.epoch = r.column2 AND d.quarantine IS NULL"
+    )
+
+
+def _batches(of: Sequence[T], size: int = MANY) -> Iterator[Sequence[T]]:
     """Parts of a sequence, each for one question."""
-    return (of[start : start + MANY] for start in range(0, len(of), MANY))
+    return (of[start : start + size] for start in range(0, len(of), size))
 
 
 def _whole(data: bytes, crc: int, document_id: str) -> bytes:

@@ -20,6 +20,8 @@ SETTINGS: dict[str, Any] = {
 }
 LEAST = 10
 """Edits that are acknowledged before a server is killed."""
+FEWEST = 5
+"""Rounds in which everything happens at least once."""
 
 
 def end(server: Server, typists: Typists, in_order: bool) -> Mapping[str, int]:
@@ -79,10 +81,11 @@ def test_what_is_acknowledged_survives_sigkill_in_sqlite(
     request: pytest.FixtureRequest, tmp_path: Path, start_typists: Start, serve: Serve
 ) -> None:
     url = f"sqlite:///{tmp_path / 'collab.db'}"
-    crash(url, request.config.getoption("--crash-rounds"), start_typists(1124), serve)
+    crash(url, max(FEWEST, request.config.getoption("--crash-rounds")), start_typists(1124), serve)
 
 
 def test_what_is_acknowledged_survives_sigkill_in_postgresql(
     request: pytest.FixtureRequest, postgres: PostgreSQL, start_typists: Start, serve: Serve
 ) -> None:
-    crash(postgres.new_database(), request.config.getoption("--crash-rounds") // 4, start_typists(2411), serve)
+    rounds = max(FEWEST, request.config.getoption("--crash-rounds") // 4)
+    crash(postgres.new_database(), rounds, start_typists(2411), serve)

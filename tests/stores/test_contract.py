@@ -1308,3 +1308,31 @@ def test_a_store_that_is_closed_has_nothing_open(database: Store) -> None:
     assert len(os.listdir("/proc/self/fd")) > before
     database.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_stored_while_one_compacts_stays_behind_what_was_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens the document reads updates in an order in which each builds on those before it."""
+    editor = Editor()
+    updates = [editor.type(letter) for letter in "abcdef"]
+    store.append([Record("doc", "e1", update, True) for update in updates[:4]])
+    other = store.another()
+    squash_updates = squash
+
+    def meanwhile(parts: Sequence[bytes]) -> bytes:
+        other.append([Record("doc", "e1", updates[4], False)])
+        return squash_updates(parts)
+
+    for module in ("sql", "memory"):
+        monkeypatch.setattr(f"collab.stores.{module}.squash", meanwhile)
+    try:
+        assert store.compact("doc", "e1")
+    finally:
+        other.close()
+    store.append([Record("doc", "e1", updates[5], False)])
+    loaded = store.load("doc")
+    assert loaded is not None
+    if store.blocking:
+        assert loaded.updates[1:] == updates[4:]
+        assert settle(loaded.updates[:1]).rest is None
