@@ -21,7 +21,7 @@ from collab.limits import Meter
 from collab.metrics import Metrics
 from collab.protocol import frames
 from collab.protocol.frames import BINARY, CLOSE, DELIBERATE, PING, PONG, TEXT, CloseCode, FrameParser
-from collab.transport import Socket
+from collab.transport import CHUNK, Socket
 
 if TYPE_CHECKING:
     from collab.session import Session
@@ -29,9 +29,18 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that a client has to answer a close frame."""
 
-TURN_MESSAGES: Final = 64
-TURN_TIME: Final = 0.02
+LOOK_MESSAGES: Final = 64
+TURN_TIME: Final = 0.002
 """Seconds after which a reader lets the others go on, looked at every so many messages."""
+
+TURN_MESSAGES: Final = 256
+"""Messages after which it does so in any case: what they bring takes its time at the end of the loop pass."""
+
+BREATH: Final = 1e-6
+"""Seconds that a reader then pauses: with 0 only those would go on who have been read already."""
+
+SLICE: Final = 4096
+"""Bytes that are read at once of a client that sends too much, so that nobody else waits for it."""
 
 LONGEST_PAUSE: Final = 1.0
 """Seconds for which a client that sends too much is not read, at most: it may have gone meanwhile."""
@@ -110,7 +119,7 @@ class Connection(Door):
 
     def read(self) -> None:
         """Take what comes in until the end. Switches greenlets."""
-        while data := self._socket.receive():
+        while data := self._socket.receive(CHUNK if self.meter.flooding_since is None else SLICE):
             self.heard = now()
             self._metrics.bytes_in += len(data)
             messages = self._parser.feed(data)
@@ -136,8 +145,8 @@ class Connection(Door):
             if self.backlog is not None and self.backlog.congested:
                 self._resume = Event()
                 self._resume.wait()
-            if not number % TURN_MESSAGES and now() - started > TURN_TIME:
-                sleep(0)
+            if not number % LOOK_MESSAGES and (not number % TURN_MESSAGES or now() - started > TURN_TIME):
+                sleep(BREATH)
                 started = now()
             if opcode in (BINARY, TEXT):
                 if self.state is OPEN:

@@ -178,6 +178,8 @@ class Document:
                 missing = ledger.admit(update)
                 if missing is not None:
                     hold(index, missing, update)
+                elif not ledger.new:
+                    continue
                 elif ledger.usual and ledger.known is None:
                     usual.append((index, update))
                 else:

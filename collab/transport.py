@@ -43,8 +43,8 @@ class Socket:
         self._read: Any = None
         self._write: Any = None
 
-    def receive(self) -> bytes:
-        """Wait until the peer has sent something; what it sent, empty at its end."""
+    def receive(self, most: int = CHUNK) -> bytes:
+        """Wait until the peer has sent something; what it sent, at most so many bytes, empty at its end."""
         while True:
             if self._sock.fileno() < 0:
                 return b""
@@ -52,7 +52,7 @@ class Socket:
                 self._read = get_hub().loop.io(self._sock.fileno(), 1)
             _wait(self._read)
             try:
-                size = self._sock.recv_into(_buffer)
+                size = self._sock.recv_into(_buffer, most)
             except BlockingIOError:
                 continue
             except OSError:

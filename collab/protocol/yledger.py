@@ -37,11 +37,12 @@ class Ledger:
 
     Attributes:
         known: if the update admitted last brings again what was held before, the clocks that its clients had then.
+        new: False if the update admitted last is text that was held before, all of it.
         nesting: number of structs that can each have made shared types one level deeper.
         usual: whether the update admitted last is text beside known text or one deletion, and nothing else.
     """
 
-    __slots__ = ("_keyed", "_marked", "_next", "_pairs", "known", "nesting", "usual")
+    __slots__ = ("_keyed", "_marked", "_next", "_pairs", "known", "nesting", "new", "usual")
 
     def __init__(self) -> None:
         self._next: dict[int, int] = {}
@@ -49,7 +50,7 @@ class Ledger:
         self._keyed = Marks()  # entries of maps, attributes
         self._marked = False  # whether there are any of these
         self.nesting = 0
-        self.usual = False
+        self.usual = self.new = False
         self.known: dict[int, int] | None = None
 
     def load(self, content: bytes, state_vector: bytes) -> None:
@@ -87,7 +88,7 @@ class Ledger:
             InvalidUpdate: it is malformed, refers to itself, or splits a character.
         """
         self.known = None
-        self.usual = True
+        self.usual = self.new = True
         typed = TYPED.match(update)
         if typed is not None:
             start = typed.end()
@@ -131,6 +132,7 @@ class Ledger:
             if clock + length > known and self._keyed.has(client, known - 1):
                 raise InvalidUpdate("more than one value for a key")
             self.known = {client: known}
+            self.new = clock + length > known
         if clock + length > known:
             clocks[client] = clock + length
         return None
