@@ -612,7 +612,7 @@ def test_a_store_that_fails_at_keeping_order_is_let_alone_for_a_while_and_told_o
     store, clock = FlakyStore(), [1000.0]
     monkeypatch.setattr("collab.archive.now", lambda: clock[0])
     caplog.set_level(logging.WARNING, "collab")
-    with stage(store, version_interval=0.001, idle_timeout=0) as hub:
+    with stage(store, version_interval=1e-9, idle_timeout=0) as hub:
         clients = [hub.yjs(f"doc{n}") for n in range(3)]
         for client in clients:
             client.send(update(Editor().type("x")))
