@@ -45,11 +45,12 @@ class Repair:
 
 
 class _Waiting(NamedTuple):
-    """A frame, and if it may be forgotten what it says and whose repair that calls for."""
+    """A frame; if it may be forgotten what it says and whose repair that calls for, and when that was read."""
 
     frame: bytes | memoryview
     message: ServerMessage | None = None
     repair: Repair | None = None
+    read_at: float = 0.0
 
 
 class Backlog:
@@ -64,16 +65,19 @@ class Backlog:
     Attributes:
         repairs: what each session on the connection will need.
         progress: when the socket last took something.
+        carried: how many messages are in what is to be written next, by when they were read.
     """
 
     __slots__ = (
         "_forgetting",
+        "_missed_at",
         "_most",
         "_most_bytes",
         "_queue",
         "_replies",
         "_reply_bytes",
         "_size",
+        "carried",
         "progress",
         "repairs",
     )
@@ -83,6 +87,7 @@ class Backlog:
         self._most = most
         self._most_bytes = most_bytes
         self.progress = now
+        self._missed_at: float | None = None  # when the first message was read that was forgotten
         self.start(rest)
 
     def start(self, rest: bytes | memoryview) -> None:
@@ -91,7 +96,15 @@ class Backlog:
         self._forgetting = False
         self._replies = self._reply_bytes = 0
         self._size = 0
+        self.carried: dict[float, int] = {}
+        if self._missed_at is not None:
+            self.carry(self._missed_at)
+            self._missed_at = None
         self._queue.put(_Waiting(rest))
+
+    def carry(self, read_at: float, count: int = 1) -> None:
+        """What is to be written next has so many messages that were read at `read_at`."""
+        self.carried[read_at] = self.carried.get(read_at, 0) + count
 
     def of(self, session: Any) -> Repair:
         """What `session` will need."""
@@ -108,16 +121,16 @@ class Backlog:
         """Whether the client's own questions have piled up more answers than may wait."""
         return self._replies >= self._most or self._reply_bytes >= self._most_bytes
 
-    def add(self, parts: Sequence[Part], repair: Repair) -> None:
+    def add(self, parts: Sequence[Part], repair: Repair, read_at: float) -> None:
         """Queue a broadcast, or forget it where a repair is due anyway. Without a state vector there all is kept."""
         for frame, message in parts:
             if repair.state_vector is None or message is None:
                 self._queue.put(_Waiting(frame))
             elif self._forgetting:
-                repair.miss(message)
+                self._miss(message, repair, read_at)
             else:
                 self._size += len(frame)
-                self._queue.put(_Waiting(frame, message, repair))
+                self._queue.put(_Waiting(frame, message, repair, read_at))
         if not self._forgetting and (self._queue.qsize() > self._most or self._size > self._most_bytes):
             self._forget()
 
@@ -135,18 +148,24 @@ class Backlog:
                 self._queue.put(kept)
             else:
                 self._size -= len(kept.frame)
-                kept.repair.miss(kept.message)
+                self._miss(kept.message, kept.repair, kept.read_at)
+
+    def _miss(self, message: ServerMessage, repair: Repair, read_at: float) -> None:
+        repair.miss(message)
+        if self._missed_at is None:
+            self._missed_at = read_at
 
     def take(self) -> bytes | memoryview:
         """The next bytes to write, joined up to `JOIN_SIZE` or one larger frame alone; empty when nothing waits."""
         frames: list[bytes | memoryview] = []
         size = 0
         while self._queue.qsize() and (not frames or size + len(self._queue.peek().frame) <= JOIN_SIZE):
-            frame, message, _ = self._queue.get()
+            frame, message, _, read_at = self._queue.get()
             frames.append(frame)
             size += len(frame)
             if message is not None:
                 self._size -= len(frame)
+                self.carry(read_at)
         if not self._queue.qsize():
             self._replies = self._reply_bytes = 0
         return frames[0] if len(frames) == 1 else b"".join(frames)

@@ -96,6 +96,10 @@ class Connection(Door):
         """Nothing more will be taken from the client. Idempotent."""
         raise NotImplementedError
 
+    def took(self, count: int) -> None:
+        """So many messages that were read when the client was last `heard` have been taken."""
+        raise NotImplementedError
+
     def dismiss(self, session: Session, code: CloseCode, reason: str) -> None:
         """End the stay of one of the sessions on this connection."""
         raise NotImplementedError
@@ -141,11 +145,16 @@ class Connection(Door):
     def _take(self, messages: list[tuple[int, bytes]]) -> bool:
         """Take messages that came in; False when the client has said goodbye. May switch greenlets between them."""
         started = self.heard
+        told = 0  # of how many `took` knows
         for number, (opcode, payload) in enumerate(messages, 1):
             if self.backlog is not None and self.backlog.congested:
+                self.took(number - 1 - told)
+                told = number - 1
                 self._resume = Event()
                 self._resume.wait()
             if not number % LOOK_MESSAGES and (not number % TURN_MESSAGES or now() - started > TURN_TIME):
+                self.took(number - 1 - told)
+                told = number - 1
                 sleep(BREATH)
                 started = now()
             if opcode in (BINARY, TEXT):
@@ -157,6 +166,8 @@ class Connection(Door):
                 self.put(frames.encode_frame(PONG, payload))
             elif opcode == CLOSE:
                 return self._on_close(payload)
+        if len(messages) > told:
+            self.took(len(messages) - told)
         if self._parser.failure is not None and self.state is OPEN:
             self._fail(self._parser.failure)
         return True

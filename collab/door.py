@@ -103,9 +103,17 @@ class Door:
                 except OSError:
                     self.lost()
                     return False
+            if backlog.carried:
+                self._note_written(backlog)
             if self._resume is not None and not backlog.congested:
                 self._resume.set()
         return True
+
+    def _note_written(self, backlog: Backlog) -> None:
+        at = now()
+        for read_at, count in backlog.carried.items():
+            self._metrics.written.observe(at - read_at, count)
+        backlog.carried.clear()
 
     def lost(self) -> None:
         """Give the connection up: who waits on the socket sees its end, and ends."""

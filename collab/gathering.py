@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from collab import clock
 from collab.awareness import Awareness
 from collab.member import Member, Part
 from collab.metrics import Metrics
@@ -45,6 +46,7 @@ class Gathering:
         "_receipts",
         "_schedule",
         "_scheduled",
+        "_turns",
         "_users",
         "noted_at",
         "people",
@@ -59,6 +61,7 @@ class Gathering:
         self.noted_at = 0.0
         self._schedule = schedule
         self._scheduled = False
+        self._turns: list[tuple[float, int]] = []  # when what takes effect in this pass was read, and how much
         self._on_empty = on_empty
         self._metrics = metrics
         self._groups: dict[Dialect, dict[Member, Callable[[bytes, Sequence[Part]], None]]] = {}
@@ -182,6 +185,22 @@ class Gathering:
         return [{"id": user_id, "name": name} for user_id, name in users.items()]
 
     # ---- saying things
+
+    def heard(self, read_at: float, count: int) -> None:
+        """`count` messages that were read at `read_at` have taken effect, or do so at the end of this pass."""
+        self._turns.append((read_at, count))
+        if not self._scheduled:
+            self._note_told()
+
+    @property
+    def read_at(self) -> float:
+        """When the first message was read of those that are being told."""
+        return self._turns[0][0] if self._turns else clock.now()
+
+    def _note_told(self) -> None:
+        """All that was read is told."""
+        turns, self._turns = self._turns, []
+        self._metrics.told(turns, clock.now())
 
     def relay(self, member: Member, message: Relay) -> None:
         """Pass a member's own message on to the others."""

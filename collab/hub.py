@@ -24,6 +24,7 @@ from collab.member import Member
 from collab.metrics import Metrics
 from collab.protocol.frames import CloseCode
 from collab.protocol.hocuspocus import Hocuspocus
+from collab.pulse import Pulse
 from collab.rooms import Rooms
 from collab.shared import Shared
 from collab.solo import Arrival, Solo
@@ -54,6 +55,7 @@ class Hub:
 
     Attributes:
         ended: set when it stops.
+        pulse: how late the event loop comes.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Hub:
         self._tick_at = self._clean_up_at = 0.0
         self._started = self._over = False
         self.ended = Event()
+        self.pulse = Pulse(metrics, self.ended)
         self._stopped = Event()
 
     # ---- sessions
@@ -86,6 +89,7 @@ class Hub:
             self._started = True
             self._clean_up_at = now() + self.settings.cleanup_interval
             self.crew.spawn("hub", self._run)
+            self.crew.spawn("pulse", self.pulse.run)
             self.caretaker.start()
 
     def unready(self) -> list[str]:

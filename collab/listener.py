@@ -115,12 +115,18 @@ class Listener:
             if backlog is None:
                 return
             repair = backlog.of(self)
+            backlog.carry(self._read_at, len(parts))
         else:
             repair = backlog.of(self)
-            backlog.add(parts, repair)
+            backlog.add(parts, repair, self._read_at)
         if repair.state_vector is None and self.room is not None:
             # All that was broadcast up to here is in what is kept: from here on it may be forgotten.
             repair.state_vector = self.room.document.state_vector()
+
+    @property
+    def _read_at(self) -> float:
+        """When that was read which is being told."""
+        return now() if self.room is None else self.room.read_at
 
     def reply(self, message: ServerMessage) -> None:
         """Send one message to this client alone."""

@@ -6,7 +6,9 @@ The running totals of the hot path are plain integers that their owners raise di
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 METRICS: Final = {
@@ -38,10 +40,45 @@ METRICS: Final = {
 }
 
 
-class Metrics:
-    """The counters of one server."""
+LATENCY: Final = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+"""Seconds between which durations are told apart."""
 
-    __slots__ = ("bytes_in", "commits", "labelled", "messages_in", "updates")
+
+class Histogram:
+    """How often what was measured came between which bounds.
+
+    Attributes:
+        bounds: the largest value of each class but the last, which has none.
+        counts: observations by class, not added up; one more than `bounds`.
+        sum: of all values.
+    """
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...] = LATENCY) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float, count: int = 1) -> None:
+        """The same value was measured `count` times."""
+        self.counts[bisect_left(self.bounds, value)] += count
+        self.sum += value * count
+
+
+class Metrics:
+    """The counters of one server.
+
+    Attributes:
+        queued: seconds from the reading of messages until all that they bring about was sent or put in queues.
+        written: seconds from the reading of messages until that was written to the sockets that took it at once; and
+            once for each write to a slow one, until that was done.
+        loop_lag: seconds by which the event loop came late.
+    """
+
+    __slots__ = ("bytes_in", "commits", "labelled", "loop_lag", "messages_in", "queued", "updates", "written")
 
     def __init__(self) -> None:
         self.bytes_in = 0
@@ -49,6 +86,15 @@ class Metrics:
         self.updates = 0
         self.commits = 0
         self.labelled: Counter[tuple[str, str]] = Counter()
+        self.queued = Histogram()
+        self.written = Histogram()
+        self.loop_lag = Histogram()
+
+    def told(self, turns: Iterable[tuple[float, int]], at: float) -> None:
+        """What was read at some times, so many messages each, has been told to everybody by `at`."""
+        for read_at, count in turns:
+            self.queued.observe(at - read_at, count)
+            self.written.observe(at - read_at, count)
 
     def count(self, name: str, label: str = "", by: int = 1) -> None:
         """Raise the counter `name` with `label`.

@@ -268,5 +268,7 @@ class Room(Gathering):
         self._scheduled = False
         self.commit()
         self.broadcast()
+        if self._turns:
+            self._note_told()
         if self._receipts:
             self.journal.promise(self._receipts.take())

@@ -24,6 +24,7 @@ from collab.names import is_name
 from collab.protocol.frames import BINARY, CloseCode, encode_frame
 from collab.protocol.hocuspocus import AUTH, AWARENESS, CLOSE, PING, PONG, SYNC, Hocuspocus, open_envelope
 from collab.protocol.messages import Auth, Denied, Farewell, Presence
+from collab.seat import Seat
 from collab.session import Session
 from collab.transport import Socket
 
@@ -40,30 +41,6 @@ RETRY: Final = 2.0
 """Seconds between tries to open a document that cannot be loaded now."""
 
 
-class Seat:
-    """One address: somebody who wants into a document, or is in it.
-
-    Attributes:
-        session: who is in; None until then.
-        held: what came before that.
-        deciding: whether somebody is deciding, or opening the document.
-        admitted: whether that is decided.
-        gone: whether nobody wants in any more.
-        by: when it has to be decided.
-        version: of the provider, if it tells.
-    """
-
-    __slots__ = ("admitted", "by", "deciding", "dialect", "gone", "held", "session", "version")
-
-    def __init__(self, dialect: Hocuspocus, by: float) -> None:
-        self.dialect = dialect
-        self.session: Session | None = None
-        self.held: list[bytes] = []
-        self.deciding = self.admitted = self.gone = False
-        self.by = by
-        self.version: str | None = None
-
-
 class Shared(Connection):
     """One client in any number of documents."""
 
@@ -75,6 +52,7 @@ class Shared(Connection):
         "_held_bytes",
         "_held_messages",
         "_hub",
+        "_latest",
         "_seats",
         "_shows_tokens",
     )
@@ -87,6 +65,7 @@ class Shared(Connection):
         self._denied: dict[bytes, None] = {}  # the latest addresses that were denied and not tried again
         self._held_bytes = self._held_messages = 0
         self._admitted = self._shows_tokens = False
+        self._latest: Session | None = None  # who was last spoken to
         self.on_message = self._take_message
         self._by = self.heard + self._settings.auth_timeout
         self.beat_by(self.heard + BEAT)
@@ -112,6 +91,7 @@ class Shared(Connection):
         self._shows_tokens = self._shows_tokens or kind == AUTH
         seat = self._seats.get(address)
         if seat is not None and seat.session is not None and kind != CLOSE:
+            self._latest = seat.session
             seat.session.on_message(payload, False)
         elif kind == CLOSE:
             if seat is not None:
@@ -120,6 +100,12 @@ class Shared(Connection):
             self._want(seat or self._take_seat(address), payload, kind)
         else:
             self._metrics.count("ignored", "not_in")
+
+    def took(self, count: int) -> None:
+        # A turn that speaks of several documents is the last one's: all of them are told in the same loop pass.
+        room = self._latest.room if self._latest is not None else None
+        if room is not None:
+            room.heard(self.heard, count)
 
     def _begins(self, address: bytes, kind: int) -> bool:
         """Whether this is of somebody who wants in, rather than a last word of who was denied or has left."""

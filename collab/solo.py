@@ -57,6 +57,11 @@ class Solo(Connection):
     def on_caught_up(self, backlog: Backlog) -> bytes:
         return self.session.repaired(backlog.of(self.session))
 
+    def took(self, count: int) -> None:
+        room = self.session.room
+        if room is not None:
+            room.heard(self.heard, count)
+
     def dismiss(self, session: Session, code: CloseCode, reason: str) -> None:
         self.close(code, reason)
 

@@ -31,9 +31,9 @@ def repair(waiting: Backlog, session: str = "s") -> Repair:
     return waiting.of(session)
 
 
-def add(waiting: Backlog, *parts: Part, session: str = "s") -> None:
+def add(waiting: Backlog, *parts: Part, session: str = "s", read_at: float = 1.0) -> None:
     """One broadcast."""
-    waiting.add(parts, repair(waiting, session))
+    waiting.add(parts, repair(waiting, session), read_at)
 
 
 def fill(waiting: Backlog, count: int, message: ServerMessage | None = UPDATE, session: str = "s") -> None:
@@ -256,3 +256,22 @@ def test_a_frame_that_goes_out_alone_is_not_copied() -> None:
     """It may be a whole document, and the same for everybody."""
     frame = bytes(2 * JOIN_SIZE)
     assert backlog(frame).take() is frame
+
+
+def test_what_is_taken_to_be_written_says_when_it_was_read() -> None:
+    waiting = backlog()
+    add(waiting, part(b"u"), part(b"v"), read_at=2.0)
+    add(waiting, part(b"w"), read_at=3.0)
+    assert waiting.carried == {}
+    waiting.take()
+    assert waiting.carried == {2.0: 2, 3.0: 1}
+
+
+def test_a_repair_makes_good_what_was_forgotten_since_the_first_of_it_was_read() -> None:
+    waiting = backlog()
+    for read_at in (2.0, 3.0, 4.0, 5.0, 6.0):
+        add(waiting, *[part(b"u")] * MOST, read_at=read_at)
+    drain(waiting)
+    assert waiting.carried == {}
+    waiting.start(b"repair")
+    assert waiting.carried == {2.0: 1}

@@ -1,10 +1,19 @@
-"""The counters."""
+"""The counters, and what is measured: how long messages take, and how late the loop comes."""
 
 from __future__ import annotations
 
-import pytest
+from socket import SO_SNDBUF, SOL_SOCKET
 
-from collab.metrics import METRICS, Metrics
+import gevent
+import pytest
+from ydocs import Editor, update
+
+from collab.clock import now
+from collab.connection import TURN_MESSAGES
+from collab.metrics import METRICS, Histogram, Metrics
+from collab.protocol.frames import BINARY, TEXT
+from collab.pulse import BEAT
+from collab.testing import mask_frame, settle, stage
 
 
 def test_every_metric_is_there_from_the_start_and_zero() -> None:
@@ -45,3 +54,79 @@ def test_each_server_counts_for_itself() -> None:
     ours.count("stalls")
     ours.updates += 1
     assert theirs.snapshot() == dict.fromkeys(METRICS, 0)
+
+
+def test_a_histogram_counts_between_its_bounds_and_sums_up() -> None:
+    histogram = Histogram((0.1, 1.0))
+    for value, count in ((0.05, 1), (0.1, 2), (0.5, 3), (7.0, 1)):
+        histogram.observe(value, count)
+    assert histogram.counts == [3, 3, 1]
+    assert histogram.sum == pytest.approx(0.05 + 0.2 + 1.5 + 7.0)
+
+
+def observations(histogram: Histogram) -> int:
+    return sum(histogram.counts)
+
+
+def test_the_messages_of_a_turn_are_measured_once_all_of_them_are_told() -> None:
+    with stage() as hub:
+        alice, bob = hub.yjs("doc"), hub.native("doc")
+        before = observations(hub.metrics.queued)
+        alice.send_raw(b"".join(mask_frame(BINARY, update(Editor(n).type("x"))) for n in range(1, 4)))
+        settle()
+        assert observations(hub.metrics.queued) - before == 3
+        bob.send({"type": "ping"})
+        settle()
+        assert observations(hub.metrics.queued) - before == 4
+        assert hub.metrics.queued.counts == hub.metrics.written.counts, "nobody had to wait"
+
+
+def test_a_turn_that_lasts_is_measured_part_by_part() -> None:
+    with stage() as hub:
+        alice = hub.native("doc")
+        before = observations(hub.metrics.queued)
+        alice.send_raw(mask_frame(TEXT, b'{"type": "ping"}') * 2 * TURN_MESSAGES)
+        settle()
+        assert observations(hub.metrics.queued) - before == 2 * TURN_MESSAGES
+
+
+def test_what_a_hocuspocus_client_says_is_measured_too() -> None:
+    with stage() as hub:
+        alice = hub.hocuspocus("alice")
+        alice.join("doc")
+        before = observations(hub.metrics.queued)
+        alice.say("doc", update(Editor(1).type("x")), update(Editor(2).type("y")))
+        settle()
+        assert observations(hub.metrics.queued) - before == 2
+
+
+def test_what_waits_for_a_slow_reader_is_measured_when_it_is_written() -> None:
+    with stage(send_queue=1 << 20, send_queue_bytes=1 << 30) as hub:
+        slow, author = hub.native("doc", "slow"), hub.native("doc", "author")
+        slow.connection._socket._sock.setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
+        for _ in range(20):
+            author.send({"type": "chat", "text": "x" * 100_000})
+            settle()
+            author.frames()
+        queued, written = observations(hub.metrics.queued), observations(hub.metrics.written)
+        assert slow.connection.backlog is not None
+        waiting = len(slow.connection.backlog)
+        while slow.connection.backlog is not None:
+            slow.frames()
+            settle()
+        assert observations(hub.metrics.queued) == queued == 20
+        # What began the backlog had left the queue by then, and what is joined to it.
+        assert waiting <= observations(hub.metrics.written) - written <= 20
+
+
+def test_the_loop_is_late_while_somebody_holds_it() -> None:
+    with stage() as hub:
+        settle()
+        deadline = now() + 2 * BEAT
+        while now() < deadline:
+            pass
+        assert hub.pulse.lag >= BEAT / 2
+        gevent.sleep(0)
+        settle()
+        assert hub.pulse.lag >= BEAT / 2, "that it was late is not forgotten at once"
+        assert observations(hub.metrics.loop_lag)
