@@ -29,6 +29,8 @@ worker_class = "gevent"
 # A platform that sets PORT expects the process on all of the machine's addresses.
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8080"
 graceful_timeout = 10
+# A document's name takes up to 3 kB of a path, beside which there may be a token; gunicorn's default is half of this.
+limit_request_line = 8190
 # All servers of one user would share it, and it can start workers, of which there must be one.
 control_socket_disable = True
 # The default but for the query, in which there may be a token.

@@ -74,7 +74,7 @@ def test_every_command_and_option_is_in_the_readme() -> None:
 
 def test_every_setting_named_anywhere_exists() -> None:
     known = {PREFIX + field.name.upper() for field in fields(Settings)}
-    for path in (ROOT / "collab").rglob("*.py"):
+    for path in [*(ROOT / "collab").rglob("*.py"), *(ROOT / "deploy").iterdir(), *(ROOT / "docs").iterdir()]:
         named = set(re.findall(r"COLLAB_[A-Z_]+[A-Z]", path.read_text())) - {"COLLAB_BINARY"}
         assert named <= known, path
 

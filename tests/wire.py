@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -87,11 +88,19 @@ def request(path: str | bytes, *protocols: str, headers: Mapping[str, str | None
 
 
 class Wire:
-    """A connection to the server at `port`."""
+    """A connection to the server at `port`.
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection((HOST, port), TIMEOUT)
+    Args:
+        port: where the server listens.
+        source: the address of this machine that it comes from.
+        trust: for TLS, whose certificates are believed.
+    """
+
+    def __init__(self, port: int, source: str = HOST, trust: ssl.SSLContext | None = None) -> None:
+        self.sock = socket.create_connection((HOST, port), TIMEOUT, (source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if trust is not None:
+            self.sock = trust.wrap_socket(self.sock, server_hostname=HOST)
         self._buffer = bytearray()
         self.polite = False  # whether it says goodbye when it leaves
 
@@ -205,9 +214,16 @@ def is_step1(message: object) -> bool:
     return isinstance(message, bytes) and message[:2] == b"\0\0"
 
 
-def connect(port: int, path: str, *protocols: str, headers: Mapping[str, str] | None = None) -> Wire:
+def connect(
+    port: int,
+    path: str,
+    *protocols: str,
+    headers: Mapping[str, str] | None = None,
+    source: str = HOST,
+    trust: ssl.SSLContext | None = None,
+) -> Wire:
     """A connection past its handshake; its welcome is not read yet."""
-    wire = Wire(port)
+    wire = Wire(port, source, trust)
     wire.send(request(path, *protocols, headers=headers or {}))
     status, _, body = wire.read_answer()
     assert status == 101, body
@@ -215,8 +231,8 @@ def connect(port: int, path: str, *protocols: str, headers: Mapping[str, str] | 
     return wire
 
 
-def ask(port: int, data: bytes) -> Answer:
+def ask(port: int, data: bytes, source: str = HOST) -> Answer:
     """What the server answers to these bytes."""
-    with Wire(port) as wire:
+    with Wire(port, source) as wire:
         wire.send(data)
         return wire.read_answer()
