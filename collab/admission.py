@@ -40,11 +40,13 @@ class Admission:
     Attributes:
         auth: may be set to another one before the first request.
         expiring: the sessions whose users are to be asked again some time.
+        sessions: how many there are, by dialect.
     """
 
     def __init__(self, settings: Settings, auth: Authenticator, documents: Collection[str]) -> None:
         self.auth = auth
         self.expiring: set[Session] = set()
+        self.sessions: Counter[str] = Counter()
         self._settings = settings
         self._documents = documents
         self._connections = 0
@@ -121,12 +123,14 @@ class Admission:
 
     def enter(self, session: Session) -> None:
         """`session` has been let in."""
+        self.sessions[session.dialect.name] += 1
         self._by_user[session.user_id] += 1
         self._by_document[session.document_id] += 1
         self.watch(session)
 
     def leave(self, session: Session) -> None:
         """`session` is over."""
+        self.sessions[session.dialect.name] -= 1
         _lower(self._by_user, session.user_id)
         _lower(self._by_document, session.document_id)
         self.expiring.discard(session)
@@ -137,6 +141,11 @@ class Admission:
             self.expiring.discard(session)
         else:
             self.expiring.add(session)
+
+    @property
+    def users(self) -> int:
+        """How many users there are."""
+        return len(self._by_user)
 
     def meter(self, user_id: str) -> Meter:
         """What a user sends is counted here, over all of their connections."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from collab.ext import Collab
+from collab.web import admin
+from collab.web.answers import answer_flask
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -23,12 +25,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask("collab")
     app.config.update(config or {})
     Collab(app)
-    app.register_error_handler(HTTPException, _as_json)
+    admin.register(app)
+    app.register_error_handler(HTTPException, answer_flask)
     return app
-
-
-def _as_json(error: HTTPException) -> Response:
-    code = "not_found" if error.code == 404 else error.name.lower().replace(" ", "_")
-    response = jsonify(error={"code": code, "message": error.description})
-    response.status_code = error.code or 500
-    return response

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from collab.config import Settings
-from collab.errors import ConfigError, HandshakeRefused
+from collab.errors import ConfigError, HandshakeRefused, Unauthenticated
 from collab.identity import Credentials, User
 from collab.names import is_name
 
@@ -39,6 +39,16 @@ class Authenticator(ABC):
     def decide_again(self, document_id: str, credentials: Credentials, user: User) -> User:
         """As `decide`, for somebody who is in the document as `user`."""
         return self.decide(document_id, credentials)
+
+    def steward(self, credentials: Credentials) -> User:
+        """Who this is, who may steer the server by its admin interface. May switch greenlets.
+
+        Raises:
+            Unauthenticated: nobody that this one knows: nobody at all, unless it says otherwise.
+            Forbidden: somebody who may not.
+            HandshakeRefused: 503, that cannot be told now.
+        """
+        raise Unauthenticated("No other token steers this server")
 
     def kept(self, credentials: Credentials) -> Credentials:
         """What has to be kept of `credentials` for that."""

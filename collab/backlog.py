@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from gevent.queue import Queue
 
 from collab.member import Part
-from collab.protocol.messages import Relay, ServerMessage
+from collab.protocol.messages import Relay, Say, ServerMessage
 
 JOIN_SIZE: Final = 65536
 """Bytes up to which waiting frames are joined into one write."""
@@ -26,7 +26,7 @@ class Repair:
     Attributes:
         state_vector: the document that the client has when it has read what is kept; None: nothing may be forgotten.
         missed: kinds of messages that were forgotten since.
-        dropped_relays: how many of them were others' own messages.
+        dropped_relays: how many of them were others' own messages, or the server's.
         owed: state vector of a SyncStep1 that waits for its answer.
     """
 
@@ -41,7 +41,7 @@ class Repair:
     def miss(self, message: ServerMessage) -> None:
         """`message` was forgotten."""
         self.missed.add(type(message))
-        self.dropped_relays += isinstance(message, Relay)
+        self.dropped_relays += isinstance(message, Relay | Say)
 
 
 class _Waiting(NamedTuple):
@@ -63,6 +63,7 @@ class Backlog:
         now: seconds on the monotonic clock.
 
     Attributes:
+        bytes: that wait.
         repairs: what each session on the connection will need.
         progress: when the socket last took something.
         carried: how many messages are in what is to be written next, by when they were read.
@@ -77,6 +78,7 @@ class Backlog:
         "_replies",
         "_reply_bytes",
         "_size",
+        "bytes",
         "carried",
         "progress",
         "repairs",
@@ -100,6 +102,7 @@ class Backlog:
         if self._missed_at is not None:
             self.carry(self._missed_at)
             self._missed_at = None
+        self.bytes = len(rest)
         self._queue.put(_Waiting(rest))
 
     def carry(self, read_at: float, count: int = 1) -> None:
@@ -125,10 +128,12 @@ class Backlog:
         """Queue a broadcast, or forget it where a repair is due anyway. Without a state vector there all is kept."""
         for frame, message in parts:
             if repair.state_vector is None or message is None:
+                self.bytes += len(frame)
                 self._queue.put(_Waiting(frame))
             elif self._forgetting:
                 self._miss(message, repair, read_at)
             else:
+                self.bytes += len(frame)
                 self._size += len(frame)
                 self._queue.put(_Waiting(frame, message, repair, read_at))
         if not self._forgetting and (self._queue.qsize() > self._most or self._size > self._most_bytes):
@@ -138,6 +143,7 @@ class Backlog:
         """Queue an answer to the client; answers are kept."""
         self._replies += 1
         self._reply_bytes += len(frame)
+        self.bytes += len(frame)
         self._queue.put(_Waiting(frame))
 
     def _forget(self) -> None:
@@ -148,6 +154,7 @@ class Backlog:
                 self._queue.put(kept)
             else:
                 self._size -= len(kept.frame)
+                self.bytes -= len(kept.frame)
                 self._miss(kept.message, kept.repair, kept.read_at)
 
     def _miss(self, message: ServerMessage, repair: Repair, read_at: float) -> None:
@@ -166,6 +173,7 @@ class Backlog:
             if message is not None:
                 self._size -= len(frame)
                 self.carry(read_at)
+        self.bytes -= size
         if not self._queue.qsize():
             self._replies = self._reply_bytes = 0
         return frames[0] if len(frames) == 1 else b"".join(frames)

@@ -18,9 +18,9 @@ KSUID_EPOCH = 1_400_000_000
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def utc() -> str:
-    """The wall-clock time as RFC 3339 in UTC, to the second: ``2025-11-23T19:00:00Z``."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def utc(seconds: float | None = None) -> str:
+    """Unix time, by default the present, as RFC 3339 in UTC, to the second: ``2025-11-23T19:00:00Z``."""
+    return datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def ksuid(seconds: float | None = None, payload: bytes | None = None) -> str:

@@ -20,6 +20,9 @@ PREFIX = "COLLAB_"
 HEROKU = "DATABASE_URL"
 """Where platforms in Heroku's style say which database there is; `COLLAB_STORE` goes before it."""
 MIB = 1024 * 1024
+MIN_TOKEN = 16
+"""Characters of `COLLAB_ADMIN_TOKEN`."""
+MAKE_TOKEN = "`python3 -c 'import secrets; print(secrets.token_urlsafe(32))'`"
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +94,13 @@ class Settings:
         MIB, "bytes that a connection may send before it is decided who it is", least=1
     )
     admin_socket: str = _setting("collab.sock", "local socket by which commands reach the running server")
+    admin_token: str = _setting(
+        "", "the token that the admin interface wants to see over HTTP, of 16 characters or more", secret=True
+    )
+    admin_url: str = _setting(
+        "",
+        "where commands reach a server on another machine, such as https://docs.example.org; with COLLAB_ADMIN_TOKEN",
+    )
     allowed_origins: str = _setting(
         "", "origins of pages that may connect besides those of this host, by commas: https://app.example.org, or *"
     )
@@ -152,6 +162,10 @@ class Settings:
             settings.proxies  # noqa: B018
         except ValueError as error:
             raise ConfigError(f"COLLAB_TRUSTED_PROXIES has something that is no address or network: {error}") from None
+        if 0 < len(settings.admin_token) < MIN_TOKEN:
+            raise ConfigError(
+                f"COLLAB_ADMIN_TOKEN has fewer than {MIN_TOKEN} characters: {MAKE_TOKEN} makes a good one"
+            )
         return settings
 
 

@@ -19,7 +19,7 @@ from gevent import socket as gevent_socket
 from gevent.pywsgi import WSGIServer
 
 from collab.hub import Hub
-from collab.web.admin import create_admin
+from collab.web.admin import Admin, create_admin
 
 MAX_PATH: Final = 100
 """Bytes of a Unix socket's path that every system takes."""
@@ -41,12 +41,13 @@ class Control:
     Args:
         hub: what is steered.
         path: of the socket (`COLLAB_ADMIN_SOCKET`).
+        public: the same interface over HTTP, if it is served there.
     """
 
-    def __init__(self, hub: Hub, path: Path) -> None:
+    def __init__(self, hub: Hub, path: Path, public: Admin | None = None) -> None:
         self._hub = hub
         self._path = path.absolute()
-        self._app = create_admin(hub)
+        self._app = create_admin(hub, public)
 
     def run(self) -> None:
         """Serve until the hub stops; where the socket cannot be had now, try again. Switches greenlets."""

@@ -20,7 +20,7 @@ from collab.config import Settings
 from collab.hub import Hub
 from collab.metrics import Metrics
 from collab.stores import open_store
-from collab.web import health, sockets
+from collab.web import admin, health, sockets
 from collab.web.login import ApplicationAuthenticator, Decision
 
 D = TypeVar("D", bound=Decision)
@@ -54,6 +54,8 @@ class Collab:
         self._apps.add(app)
         sockets.register(app)
         app.register_blueprint(health.blueprint)
+        if settings.admin_token:
+            admin.register(app)
 
     def authenticator(self, function: D) -> D:
         """Let `function` decide who may come in, in place of `COLLAB_AUTH`; a decorator.
@@ -86,6 +88,15 @@ class Collab:
     def kick(self, document_id: str, user_id: str | None = None, *, seconds: float = 0.0, reason: str = "") -> int:
         """Send a user, or everybody, out of a document, and keep them out for a while; how many sessions that ends."""
         return _hub().kick(document_id, user_id, seconds, reason)
+
+    def say(self, document_id: str, text: str) -> tuple[int, int]:
+        """Tell everybody in a document something, in the server's name.
+
+        Returns:
+            How many sessions are told, and how many cannot be: y-websocket clients get it if they connect with
+            `?events=1`.
+        """
+        return _hub().say(document_id, text)
 
 
 def _hub() -> Hub:

@@ -19,7 +19,7 @@ from collab.member import Member, Part
 from collab.metrics import Metrics
 from collab.presence import Presences
 from collab.protocol.dialect import Dialect
-from collab.protocol.messages import Join, Leave, Relay, ServerMessage
+from collab.protocol.messages import Join, Leave, Relay, Say, ServerMessage
 from collab.receipts import Receipts
 
 
@@ -90,6 +90,11 @@ class Gathering:
     def members(self) -> list[Member]:
         """The sessions that are here."""
         return [member for group in self._groups.values() for member in group]
+
+    @property
+    def users(self) -> int:
+        """How many users are here, or may still come back."""
+        return len(self._users)
 
     def _wake(self) -> None:
         if not self._scheduled:
@@ -205,6 +210,12 @@ class Gathering:
     def relay(self, member: Member, message: Relay) -> None:
         """Pass a member's own message on to the others."""
         self._say(message, member)
+
+    def announce(self, message: Say) -> tuple[int, int]:
+        """Tell everybody something in the server's name; how many are told, and how many have no words for it."""
+        told = sum(len(group) for dialect, group in self._groups.items() if dialect.encode(message))
+        self._say(message)
+        return told, len(self) - told
 
     def _say(self, message: ServerMessage, exclude: Member | None = None) -> None:
         self.commit()

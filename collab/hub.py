@@ -24,6 +24,7 @@ from collab.member import Member
 from collab.metrics import Metrics
 from collab.protocol.frames import CloseCode
 from collab.protocol.hocuspocus import Hocuspocus
+from collab.protocol.messages import Say
 from collab.pulse import Pulse
 from collab.rooms import Rooms
 from collab.shared import Shared
@@ -38,6 +39,9 @@ TICK: Final = 1.0
 
 PEOPLE_INTERVAL: Final = 300.0
 """Seconds between notes of who is still in a document."""
+
+DRAIN_TIME: Final = 2.0
+"""Seconds over which a draining server sends its clients away."""
 
 FLUSH_TIMEOUT: Final = 4.0
 """Seconds that a stopping server gives its store; with the goodbyes, well inside gunicorn's `graceful_timeout`."""
@@ -56,6 +60,9 @@ class Hub:
     Attributes:
         ended: set when it stops.
         pulse: how late the event loop comes.
+        urls: where it is served, as `http://host:port`, if that is known.
+        started: when it did so, in seconds since 1970; 0 before.
+        draining: whether new sessions are refused, and those that there are sent away.
     """
 
     def __init__(
@@ -74,9 +81,11 @@ class Hub:
         self.caretaker = self.documents.caretaker
         self.admission = Admission(settings, auth or Trusting(), self.rooms)
         self.connections: set[Connection] = set()
-        self.stopping = False
+        self.stopping = self.draining = False
+        self.urls: list[str] = []
+        self.started = 0.0
         self._tick_at = self._clean_up_at = 0.0
-        self._started = self._over = False
+        self._over = False
         self.ended = Event()
         self.pulse = Pulse(metrics, self.ended)
         self._stopped = Event()
@@ -85,8 +94,8 @@ class Hub:
 
     def start(self) -> None:
         """Start the hub's greenlet. Idempotent; in the process that serves, since greenlets do not survive a fork."""
-        if not self._started:
-            self._started = True
+        if not self.started:
+            self.started = unix()
             self._clean_up_at = now() + self.settings.cleanup_interval
             self.crew.spawn("hub", self._run)
             self.crew.spawn("pulse", self.pulse.run)
@@ -95,6 +104,8 @@ class Hub:
     def unready(self) -> list[str]:
         """Why nobody should be sent here now; nothing if all is well."""
         reasons = ["the server is stopping"] if self.stopping else []
+        if self.draining and not self.stopping:
+            reasons.append("the server is draining (`collab drain`): it takes no new sessions until it is started anew")
         trouble = self.caretaker.saver.complaint(now())
         return reasons + ([f"changes cannot be stored: {trouble}"] if trouble else [])
 
@@ -156,6 +167,35 @@ class Hub:
         for member in members:
             member.close(CloseCode.FORBIDDEN, reason or "you were sent out of this document")
         return len(members)
+
+    def say(self, document_id: str, text: str) -> tuple[int, int]:
+        """Tell everybody in a document something; how many sessions are told, and how many cannot be told."""
+        room = self.rooms.get(document_id)
+        return (0, 0) if room is None else room.announce(Say(text))
+
+    def drain(self) -> int:
+        """Take no new sessions, and send away those that there are; how many connections there still are. Idempotent.
+
+        Before a deploy: the process goes on, not ready, until it is stopped.
+        """
+        if not self.draining:
+            self.draining = True
+            self.crew.spawn("drain", self._drain)
+        return len(self.connections)
+
+    def _drain(self) -> None:
+        while not self.stopping:  # again, for those who had been admitted and were about to come in
+            self._send_away(DRAIN_TIME)
+            self.ended.wait(TICK)
+
+    def _send_away(self, seconds: float) -> None:
+        """Tell all clients to come back, spread over so many seconds, since they do come back at once."""
+        connections = list(self.connections)
+        steps = min(len(connections), 20)
+        for step in range(steps):
+            for connection in connections[step::steps]:
+                connection.close(CloseCode.RESTART, "the server is restarting")
+            sleep(seconds / steps)
 
     # ---- the hub's greenlet
 
@@ -227,12 +267,7 @@ class Hub:
         self.stopping = True
         self.ended.set()
         deadline = now() + self.settings.stop_timeout
-        connections = list(self.connections)
-        steps = min(len(connections), 20)
-        for step in range(steps):
-            for connection in connections[step::steps]:
-                connection.close(CloseCode.RESTART, "the server is restarting")
-            sleep(self.settings.stop_timeout / 4 / steps)
+        self._send_away(self.settings.stop_timeout / 4)
         while self.connections and now() < deadline - 0.2:
             sleep(0.02)
         for connection in list(self.connections):

@@ -69,6 +69,7 @@ class Journal:
     """
 
     __slots__ = (
+        "_given",
         "_receipts",
         "_size",
         "_taken",
@@ -112,6 +113,7 @@ class Journal:
         self.changes = self.stored = self.finished = self.versioned_changes = 0
         self._taken = 0  # up to which of these the store is being given
         self._size = 0  # of `_updates`, as counted in `unstored`
+        self._given = 0  # of what the store is being given
         self.busy = False
         self._updates: list[bytes] = []
         self._receipts: deque[tuple[int, dict[Member, int]]] = deque()
@@ -127,6 +129,11 @@ class Journal:
     def clean(self) -> bool:
         """Whether the store has everything."""
         return self.stored == self.changes
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the store does not have yet."""
+        return self._size + (self._given if self.stored < self._taken else 0)
 
     @property
     def full(self) -> bool:
@@ -170,6 +177,7 @@ class Journal:
         """What is to be stored, what `settle` must be told when it is, and how much of `Unstored` it is."""
         updates, self._updates = self._updates, []
         size, self._size = self._size, 0
+        self._given = size
         self._taken = self.changes
         return self.changes, updates, size
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from collab.clock import unix
 from collab.document import Document
 from collab.errors import DocumentFull, InvalidMessage, InvalidUpdate, NotStorable
 from collab.gathering import Gathering
@@ -51,6 +52,10 @@ class Room(Gathering):
         metrics: where to count.
         max_state: largest awareness state in bytes.
         seeds: the clients in the document under which it was begun from plain text (`collab.seeds.seed`).
+
+    Attributes:
+        opened: when that was, in seconds since 1970.
+        updates: how many have been applied since.
     """
 
     __slots__ = (
@@ -63,7 +68,9 @@ class Room(Gathering):
         "document",
         "document_id",
         "journal",
+        "opened",
         "seeds",
+        "updates",
     )
 
     def __init__(
@@ -82,6 +89,8 @@ class Room(Gathering):
         self.document = document
         self.journal = journal
         self.seeds = seeds
+        self.opened = unix()
+        self.updates = 0
         self.closed = False  # set by the hub when the room has left the map: join another one
         self._pending: list[tuple[bytes, Member, int]] = []  # updates of this pass: bytes, sender, number
         self._turned_away: dict[Member, None] = {}  # whose updates were refused for want of room
@@ -193,7 +202,9 @@ class Room(Gathering):
         if not document.taken:
             return ()
         self._metrics.commits += 1
-        self._metrics.updates += len(pending) - len(refused) - len(document.early)
+        applied = len(pending) - len(refused) - len(document.early)
+        self.updates += applied
+        self._metrics.updates += applied
         news = document.news()
         return [*news, *self._give_way(self.seeds)] if self.seeds else news
 

@@ -77,6 +77,8 @@ class Saver:
         self._on_stored = on_stored
         self._on_gone = on_gone
         self._dirty: dict[Room, None] = {}
+        self._dirty_since = float("inf")  # when the first of them came
+        self._writing_since = float("inf")  # when the first of those came that are being stored
         self._doubted = True
         self._since: float | None = None  # when the call began that the store is at
         self._work = Event()
@@ -88,6 +90,8 @@ class Saver:
 
     def want(self, room: Room) -> None:
         """`room` has something to store. Does not switch greenlets."""
+        if not self._dirty:
+            self._dirty_since = now()
         self._dirty[room] = None
         self._idle.clear()
         self._work.set()
@@ -96,6 +100,10 @@ class Saver:
         """Somebody could not use the store: find out whether it can be written to, and say so. Does not switch."""
         self._doubted = True
         self._work.set()
+
+    def age(self, at: float) -> float:
+        """Seconds for which the oldest of all that is not stored yet has waited."""
+        return max(0.0, at - min(self._dirty_since, self._writing_since))
 
     def complaint(self, at: float) -> str | None:
         """Why changes are not stored at present, if they are not."""
@@ -114,8 +122,10 @@ class Saver:
                 self._doubted = False
                 self._insist(self._off.store.check)
             rooms, self._dirty = self._dirty, {}
+            self._writing_since, self._dirty_since = self._dirty_since, float("inf")
             next_at = now() + self._interval
             self._store([entry for entry in map(self._entry, rooms) if entry.records])
+            self._writing_since = float("inf")
             if not self._dirty:
                 self._idle.set()
             pause = next_at - now()

@@ -23,7 +23,10 @@ from collab.config import Settings
 from collab.errors import ConfigError
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from collab.hub import Hub
+    from collab.web.admin import Admin
 
 worker_class = "gevent"
 # A platform that sets PORT expects the process on all of the machine's addresses.
@@ -91,7 +94,8 @@ def post_worker_init(worker: Any) -> None:
 
     Ends the server if others could reach it and nobody is asked who they are.
     """
-    hub = _hub(worker)
+    app = _application(worker)
+    hub: Hub = app.extensions["collab"]
     open_to_all = hub.auth.believes and _exposed(listener.getsockname() for listener in worker.sockets)
     if open_to_all:
         worker.log.error(_OPEN_TO_ALL, open_to_all)
@@ -99,16 +103,17 @@ def post_worker_init(worker: Any) -> None:
     log = logging.getLogger("collab")
     log.handlers = worker.log.error_log.handlers
     log.setLevel(worker.log.error_log.level)
+    hub.urls = [url for url in (_url(listener.getsockname()) for listener in worker.sockets) if url]
     hub.start()
     hub.crew.spawn("gunicorn watch", _watch, worker, hub)
-    hub.crew.spawn("control", _control, hub)
+    hub.crew.spawn("control", _control, hub, app.extensions.get("collab_admin"))
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Keep the worker alive until the hub has stopped."""
     # A worker that failed to start has no application, and so nothing to stop.
     if getattr(worker, "wsgi", None) is not None:
-        _hub(worker).stop()
+        _application(worker).extensions["collab"].stop()
 
 
 def _exposed(addresses: Iterable[Any]) -> str:
@@ -132,15 +137,25 @@ def _watch(worker: Any, hub: Hub) -> None:
     gevent.spawn(hub.stop)
 
 
-def _control(hub: Hub) -> None:
+def _url(address: Any) -> str:
+    """Where somebody on this machine reaches a listener; none for a path."""
+    if not isinstance(address, tuple):
+        return ""
+    bound, port = str(address[0]), address[1]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, bound)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _control(hub: Hub, public: Admin | None) -> None:
     from collab.control import Control
 
-    Control(hub, Path(hub.settings.admin_socket)).run()
+    Control(hub, Path(hub.settings.admin_socket), public).run()
 
 
-def _hub(worker: Any) -> Hub:
+def _application(worker: Any) -> Flask:
+    """The Flask application, inside whatever middleware there is around it."""
     app = worker.wsgi
     while not hasattr(app, "extensions"):
         app = app.wsgi_app if hasattr(app, "wsgi_app") else app.app
-    hub: Hub = app.extensions["collab"]
-    return hub
+    found: Flask = app
+    return found

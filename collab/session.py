@@ -42,6 +42,7 @@ class Session(Listener):
 
     Attributes:
         may_write: whether its changes are taken.
+        changes: how many of those it has sent.
         presences: how often it may tell its presence.
     """
 
@@ -52,6 +53,7 @@ class Session(Listener):
         "_deciding",
         "_hub",
         "_resumes",
+        "changes",
         "connected_at",
         "document_id",
         "id",
@@ -79,6 +81,7 @@ class Session(Listener):
         self.document_id = document_id
         self.user = user
         self.may_write = user.rights >= Rights.WRITE
+        self.changes = 0
         self.connected_at = utc()
         self._resumes = session_id
 
@@ -159,7 +162,7 @@ class Session(Listener):
         self._hub.admission.leave(self)
         self.user = self.user._replace(id=old.user_id, name=old.user_name, anonymous=old.anonymous)
         self._hub.admission.enter(self)
-        self._updates, self._confirmed = old._updates, old._confirmed
+        self._updates, self._confirmed, self.changes = old._updates, old._confirmed, old.changes
         if old.dialect.json_presence:
             self.dialect = self.dialect.with_json_presence()
         room.resume(old, self)

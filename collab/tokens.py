@@ -18,7 +18,7 @@ from collab.auth import Authenticator
 from collab.config import Settings
 from collab.errors import Forbidden, Unauthenticated
 from collab.grants import read_grants, rights_in
-from collab.identity import Credentials, User
+from collab.identity import Credentials, Rights, User
 from collab.keys import Keys, OneKey, read_key
 from collab.keyset import KeySet, fetch
 from collab.names import is_name
@@ -69,19 +69,30 @@ class Tokens(Authenticator):
 
     def decide(self, document_id: str, credentials: Credentials) -> User:
         """As the base class says; also `HandshakeRefused` with 503, if there are no keys now to check the token."""
-        if not credentials.token:
+        user, grants = self._grants(credentials.token)
+        rights = rights_in(document_id, grants)
+        if rights is None:
+            raise Forbidden("The token is not for this document: no pattern in its docs fits")
+        return user._replace(rights=rights)
+
+    def steward(self, credentials: Credentials) -> User:
+        """As the base class says: somebody whose token gives the right `admin` in `*`, all documents."""
+        user, grants = self._grants(credentials.token)
+        if grants.get("*") != Rights.ADMIN:
+            raise Forbidden('The token does not give the right to steer the server: its docs have no "*": "admin"')
+        return user._replace(rights=Rights.ADMIN)
+
+    def _grants(self, token: str | None) -> tuple[User, dict[str, Rights]]:
+        if not token:
             raise Unauthenticated(HOW_TO_SEND)
-        claims = self._read(credentials.token)
+        claims = self._read(token)
         user = _user(claims)
         if claims.get("docs") is None:
             raise Forbidden("The token names no documents: they belong into its claim docs")
         try:
-            rights = rights_in(document_id, read_grants(claims["docs"]))
+            return user, read_grants(claims["docs"])
         except ValueError as error:
             raise Unauthenticated(f"The token's docs {error}") from None
-        if rights is None:
-            raise Forbidden("The token is not for this document: no pattern in its docs fits")
-        return user._replace(rights=rights)
 
     def kept(self, credentials: Credentials) -> Credentials:
         """The token."""

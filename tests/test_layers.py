@@ -52,6 +52,8 @@ LAYERS = (
         "rooms",
         "pulse",
         "hub",
+        "stats",
+        "steering",
     },
     {"ext", "app", "web", "commands", "cli", "control", "server", "testing", "__init__", "__main__"},
 )

@@ -85,7 +85,7 @@ _user = click.argument("user_id", metavar="[USER]", type=name, required=False)
 @json_option
 def kick(document_id: str, user_id: str | None, seconds: float, reason: str, as_json: bool) -> None:
     """Send a user, or everybody, out of a document that is open."""
-    body = {"document": document_id, "user": user_id, "seconds": seconds, "reason": reason}
+    body = {"room": document_id, "user": user_id, "seconds": seconds, "reason": reason}
     sessions = ask_server("kick", body)["sessions"]
     told = {"id": document_id, "user": user_id, "sessions": sessions, "seconds": seconds}
     emit(as_json, told, [f"{counted(sessions, 'session')} of {plain(document_id)!r} ended."])
@@ -97,6 +97,6 @@ def kick(document_id: str, user_id: str | None, seconds: float, reason: str, as_
 @json_option
 def recheck(document_id: str, user_id: str | None, as_json: bool) -> None:
     """Decide once more what a user, or everybody, may do in a document that is open."""
-    sessions = ask_server("recheck", {"document": document_id, "user": user_id})["sessions"]
+    sessions = ask_server("recheck", {"room": document_id, "user": user_id})["sessions"]
     told = {"id": document_id, "user": user_id, "sessions": sessions}
     emit(as_json, told, [f"{counted(sessions, 'session')} of {plain(document_id)!r} looked at again."])

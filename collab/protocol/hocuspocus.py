@@ -26,13 +26,14 @@ from collab.protocol.messages import (
     QueryAwareness,
     Quit,
     Relay,
+    Say,
     ServerMessage,
     SyncStep1,
     SyncStep2,
     Taken,
     Update,
 )
-from collab.protocol.native import is_relayed
+from collab.protocol.native import is_relayed, is_the_servers
 from collab.protocol.yawareness import encode_awareness
 from collab.protocol.ysync import decode_sync, encode_sync
 
@@ -122,7 +123,10 @@ class Hocuspocus(Dialect):
             _check_end(payload, at)
             if len(said) > MAX_TEXT:
                 raise TooLarge(f"stateless message over {MAX_TEXT} characters")
-            return Relay(said, is_relayed(said))
+            relayed = is_relayed(said)
+            if not relayed and is_the_servers(said):
+                raise InvalidMessage("a stateless message that only the server sends")
+            return Relay(said, relayed)
         if kind == QUERY_AWARENESS:
             return QueryAwareness()
         if kind == CLOSE:
@@ -138,6 +142,8 @@ class Hocuspocus(Dialect):
             body = bytes((SYNC_STATUS, message.taken))
         elif isinstance(message, Relay):
             body = bytes((STATELESS,)) + var_string(message.text)
+        elif isinstance(message, Say):
+            body = bytes((STATELESS,)) + var_string(message.json)
         elif isinstance(message, Granted):
             scope = "readonly" if message.rights == "read" else "read-write"
             body = bytes((AUTH, _GRANTED)) + var_string(scope)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from collab.errors import ProtocolError
+from collab.protocol.jsontext import dump_json
 
 
 class SyncStep1(NamedTuple):
@@ -66,6 +67,17 @@ class Relay(NamedTuple):
 
     text: str
     json: bool = True
+
+
+class Say(NamedTuple):
+    """Something that whoever runs the server tells everybody in a document. To a client."""
+
+    text: str
+
+    @property
+    def json(self) -> str:
+        """As all dialects that have words for it say it."""
+        return dump_json({"type": "say", "text": self.text})
 
 
 class Auth(NamedTuple):
@@ -184,6 +196,7 @@ ServerMessage = (
     | Presence
     | SyncStatus
     | Relay
+    | Say
     | Pong
     | Join
     | Leave

@@ -31,6 +31,7 @@ from collab.protocol.messages import (
     Presence,
     QueryAwareness,
     Relay,
+    Say,
     ServerMessage,
     SyncStep1,
     SyncStep2,
@@ -51,7 +52,7 @@ RELAY: Final = 13
 ERROR: Final = 99
 
 _SERVERS_OWN: Final = frozenset((ACK, JOIN, LEAVE, INITIAL_STATE, RELAY, ERROR))
-_SERVERS_OWN_TEXT: Final = frozenset(("join", "leave", "initial_state", "error", "pong", "ack"))
+_SERVERS_OWN_TEXT: Final = frozenset(("join", "leave", "initial_state", "error", "pong", "ack", "say"))
 _PARTS: Final = ("user", "cursor", "state")
 
 
@@ -142,6 +143,15 @@ def is_relayed(text: str) -> bool:
         return False
 
 
+def is_the_servers(text: str) -> bool:
+    """Whether this would pass for something that the server says to everybody (`Say`)."""
+    try:
+        message = parse_json(text)
+    except ProtocolError:
+        return False
+    return isinstance(message, dict) and message.get("type") == "say"
+
+
 def _event(message: ServerMessage) -> tuple[int, str]:
     """A server event's binary type (0: it has none) and JSON text; no text where the dialect has no words for it."""
     if isinstance(message, Relay):
@@ -159,6 +169,8 @@ def _event(message: ServerMessage) -> tuple[int, str]:
         if message.update is not None:
             error["update"] = message.update
         return ERROR, dump_json(error)
+    if isinstance(message, Say):
+        return 0, message.json
     if isinstance(message, AskToken):
         return 0, '{"type":"auth"}'
     if isinstance(message, Granted):

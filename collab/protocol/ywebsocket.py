@@ -2,6 +2,8 @@
 
 One message a frame, binary only: clients up to 3.0 read one message of a frame and break on text. Codes that are
 not in the table are overlooked, as this family's clients and servers do.
+
+A client that asks for them gets the server's own words as well (`EVENT`); the others would log an error.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collab.protocol.messages import (
     Ignored,
     Presence,
     QueryAwareness,
+    Say,
     ServerMessage,
     SyncStatus,
     SyncStep1,
@@ -33,20 +36,24 @@ AWARENESS: Final = 1
 AUTH: Final = 2
 QUERY_AWARENESS: Final = 3
 SYNC_STATUS: Final = 102
+EVENT: Final = 103
 MAX_STATUS: Final = 256
 """Bytes of a sync-status, which is kept until all that was sent before it is stored; y-sweet's is a number."""
 _UPDATE: Final = bytes((SYNC, 2))
 
 
 class YWebsocket(Dialect):
-    """The dialect; use the instance `YWEBSOCKET`."""
+    """One variant of the dialect; use the instances `YWEBSOCKET` and `YWEBSOCKET_EVENTS`."""
 
-    __slots__ = ()
+    __slots__ = ("events",)
 
     name = "yjs"
     # Clients give a connection up that brought them no message for 30 s; pings do not count for them.
     keepalive = 20.0
     hears_itself = True
+
+    def __init__(self, events: bool) -> None:
+        self.events = events
 
     def decode(self, payload: bytes, text: bool) -> ClientMessage:
         if text:
@@ -75,6 +82,8 @@ class YWebsocket(Dialect):
             body = bytes((AWARENESS,)) + var_bytes(encode_awareness(message.entries))
         elif isinstance(message, SyncStatus):
             body = bytes((SYNC_STATUS,)) + var_bytes(message.payload)
+        elif isinstance(message, Say) and self.events:
+            body = bytes((EVENT,)) + var_string(message.json)
         elif isinstance(message, Error):
             # The one message of this dialect that carries words: its clients log it and go on.
             body = bytes((AUTH, 0)) + var_string(f"{message.code}: {message.message}")
@@ -83,4 +92,5 @@ class YWebsocket(Dialect):
         return encode_frame(BINARY, body)
 
 
-YWEBSOCKET: Final = YWebsocket()
+YWEBSOCKET: Final = YWebsocket(events=False)
+YWEBSOCKET_EVENTS: Final = YWebsocket(events=True)

@@ -15,7 +15,7 @@ from collab.errors import HandshakeRefused
 from collab.names import is_name
 from collab.protocol.dialect import Dialect
 from collab.protocol.native import NATIVE
-from collab.protocol.ywebsocket import YWEBSOCKET
+from collab.protocol.ywebsocket import YWEBSOCKET, YWEBSOCKET_EVENTS
 
 YJS: Final = "yjs"
 COLLAB_BINARY: Final = "collab.binary"
@@ -86,7 +86,8 @@ def choose(native: bool, offers: Sequence[str], query: Mapping[str, str]) -> Upg
         query: the query's parameters.
     """
     if not native or YJS in offers:
-        return Upgrade(YWEBSOCKET, YJS if YJS in offers else None, None)
+        dialect: Dialect = YWEBSOCKET_EVENTS if query.get("events") == "1" else YWEBSOCKET
+        return Upgrade(dialect, YJS if YJS in offers else None, None)
     chosen = next((name for name in (COLLAB_BINARY, NATIVE_JSON) if name in offers), None)
     dialect = NATIVE[chosen == COLLAB_BINARY, query.get("awareness") == "json"]
     return Upgrade(dialect, chosen, query.get("session_id") or None)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from flask import Blueprint, Flask, Response, current_app, g, has_request_context, jsonify, request
+from flask import Blueprint, Flask, Response, current_app, g, has_request_context, request
 from flask_sock import Sock
 from werkzeug.routing import BaseConverter
 from wsproto.utilities import RemoteProtocolError
@@ -22,6 +22,7 @@ from collab.identity import Credentials
 from collab.protocol.frames import CloseCode
 from collab.solo import Arrival
 from collab.web.addresses import check_origin, client_address
+from collab.web.answers import answer
 from collab.web.handshake import check_upgrade, choose, read_document_id, read_token, split_header
 
 NATIVE_PATH: Final = "/ws/document/"
@@ -100,6 +101,9 @@ def decide() -> Response | None:
     check_upgrade(environ)
     if hub.stopping:
         raise HandshakeRefused(503, "stopping", "The server is stopping: come back in a moment", {"Retry-After": "1"})
+    if hub.draining:
+        text = "The server is draining, since it is about to be replaced: come back in a moment"
+        raise HandshakeRefused(503, "draining", text, {"Retry-After": "5"})
     if environ.get("wsgi.multiprocess"):
         text = "Several worker processes would split a document's users: run one (gunicorn --workers 1)"
         raise HandshakeRefused(503, "no_bus", text, {"Retry-After": "60"})
@@ -183,7 +187,4 @@ def refuse(error: HandshakeRefused) -> Response:
     done = request.environ.get("wsgi.websocket")
     if done is not None:  # gevent-websocket has let it in already
         done.close(CloseCode.ABUSE, error.message)
-    response = jsonify(error={"code": error.code, "message": error.message})
-    response.status_code = error.status
-    response.headers.extend(error.headers)
-    return response
+    return answer(error)

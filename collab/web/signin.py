@@ -1,0 +1,186 @@
+"""Who may steer the server over HTTP: by a token, or as a page that has signed in.
+
+Invariants borne here:
+
+* Nobody is believed because of where they are: a proxy on this machine makes everybody look near.
+* Tokens and tickets are compared in constant time; a ticket works once, and for `TICKET_TIME` seconds.
+* Who fails again and again from one address is not listened to for a while, whatever they show then.
+* A cookie steers nothing by itself: what changes anything must come from a page of this host (`Origin`).
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from flask import Request, Response
+from itsdangerous import BadSignature, URLSafeSerializer
+
+from collab.clock import now, unix, utc
+from collab.errors import Forbidden, HandshakeRefused, Unauthenticated
+from collab.hub import Hub
+from collab.identity import Credentials
+from collab.limits import Bucket
+from collab.web.addresses import client_address
+from collab.web.handshake import read_token
+
+COOKIE: Final = "collab_admin"
+COOKIE_TIME: Final = 12 * 3600.0
+"""Seconds for which a page is signed in."""
+
+TICKET_TIME: Final = 300.0
+MAX_TICKETS: Final = 100
+"""Links that may be unused at once; over that the earliest no longer work."""
+
+FAILURES: Final = 2.5
+"""Wrong tokens a second that are looked at from one address, after a burst of four times as many."""
+MAX_ADDRESSES: Final = 10_000
+
+_SAFE: Final = ("GET", "HEAD", "OPTIONS")
+
+HOW: Final = (
+    "Show the server's COLLAB_ADMIN_TOKEN as `Authorization: Bearer <token>`, or open the link that `collab dashboard` "
+    "prints on the server's machine"
+)
+
+
+class SignIn:
+    """Lets people steer one server over HTTP.
+
+    Args:
+        hub: what is steered; its settings have the token, its authenticator knows others that may.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._token = hub.settings.admin_token
+        # With a token, so that pages stay signed in when the server is started anew; who changes it signs them all out.
+        self._signer = URLSafeSerializer(self._token or secrets.token_urlsafe(32), salt="collab admin page")
+        self._tickets: dict[str, float] = {}
+        self._failures: dict[str, Bucket] = {}
+
+    # ---- every request
+
+    def check(self, request: Request) -> None:
+        """Make sure that whoever asks may. May switch greenlets.
+
+        Raises:
+            HandshakeRefused: 401, nobody knows who that is; 403, they may not; 429, they have failed too often.
+        """
+        token = read_token(request.environ, (), {})
+        if token is not None:
+            self._listen(request)
+            self._check_token(request, token)
+            return
+        cookie = request.cookies.get(COOKIE)
+        if cookie is None:
+            raise Unauthenticated(HOW)
+        if unix() >= self._until(request, cookie):
+            raise Unauthenticated(f"You were signed in for {COOKIE_TIME / 3600:g} hours: sign in again. {HOW}")
+        if request.method not in _SAFE:
+            self._check_page(request, needed=True)
+
+    def _check_token(self, request: Request, token: str) -> float | None:
+        """Raise unless `token` lets its bearer in; until when it does, in seconds since 1970, if it ends."""
+        if self._token and hmac.compare_digest(token.encode(errors="replace"), self._token.encode()):
+            return None
+        try:
+            return self._hub.auth.steward(Credentials(token, request.environ)).expires
+        except Unauthenticated as error:
+            ours = "not COLLAB_ADMIN_TOKEN" if self._token else "not known: the server has no COLLAB_ADMIN_TOKEN"
+            raise self._failed(request, f"The token is {ours}. {error.message}") from None
+
+    def _until(self, request: Request, cookie: str) -> float:
+        self._listen(request)
+        try:
+            return float(self._signer.loads(cookie))
+        except (BadSignature, TypeError, ValueError):
+            # No failure of somebody who guesses: it may be of a server that was here before, or of another port.
+            raise Unauthenticated(f"The cookie is not of this server: sign in again. {HOW}") from None
+
+    # ---- pages
+
+    def enter(self, request: Request, body: dict[str, Any], response: Response) -> str:
+        """Sign a page in by a `token` or a `ticket`: give `response` the cookie; until when it is good.
+
+        Raises:
+            HandshakeRefused: 401, 403 or 429.
+        """
+        self._check_page(request, needed=False)
+        self._listen(request)
+        until = unix() + COOKIE_TIME
+        if "ticket" in body:
+            self._use(request, body["ticket"])
+        else:
+            ends = self._check_token(request, body["token"])
+            until = until if ends is None else min(until, ends)
+        self._set_cookie(request, response, str(self._signer.dumps(int(until))), int(until - unix()))
+        return utc(until)
+
+    def leave(self, request: Request, response: Response) -> None:
+        """Sign a page out."""
+        self._check_page(request, needed=False)
+        self._set_cookie(request, response, "", 0)
+
+    def _set_cookie(self, request: Request, response: Response, value: str, seconds: int) -> None:
+        # Whoever lies about the scheme only keeps the cookie from themselves.
+        secure = request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+        path = f"{request.root_path}/admin"
+        response.set_cookie(COOKIE, value, max_age=seconds, path=path, secure=secure, httponly=True, samesite="Strict")
+
+    def _check_page(self, request: Request, *, needed: bool) -> None:
+        """Make sure that a page that asks is one of this host's own."""
+        origin = request.headers.get("Origin")
+        try:
+            same = urlsplit(origin or "").netloc.lower() == request.host.lower()
+        except ValueError:
+            same = False
+        if not same and (needed or origin is not None):
+            raise Forbidden("Only the server's own pages may do this: there is no Origin, or another one", "bad_origin")
+
+    # ---- tickets
+
+    def ticket(self) -> str:
+        """A word that signs a page in once."""
+        at = now()
+        self._tickets = {ticket: until for ticket, until in self._tickets.items() if until > at}
+        while len(self._tickets) >= MAX_TICKETS:
+            del self._tickets[next(iter(self._tickets))]
+        ticket = secrets.token_urlsafe(24)
+        self._tickets[ticket] = at + TICKET_TIME
+        return ticket
+
+    def _use(self, request: Request, shown: str) -> None:
+        at = now()
+        for ticket, until in list(self._tickets.items()):
+            if hmac.compare_digest(ticket.encode(), shown.encode()):
+                del self._tickets[ticket]
+                if until > at:
+                    return
+        text = "The link has been used, or is too old: `collab dashboard` on the server's machine prints another one"
+        raise self._failed(request, text)
+
+    # ---- who guesses
+
+    def _bucket(self, request: Request) -> tuple[str, Bucket | None]:
+        address = client_address(request.environ, self._hub.settings.proxies)
+        return address, self._failures.get(address)
+
+    def _listen(self, request: Request) -> None:
+        _, bucket = self._bucket(request)
+        wait = bucket.spend(0, now()) if bucket is not None else 0.0
+        if wait:
+            text = "Too many wrong tokens have come from your address: come back in a moment"
+            raise HandshakeRefused(429, "too_many_failures", text, {"Retry-After": str(int(wait) + 1)})
+
+    def _failed(self, request: Request, text: str) -> Unauthenticated:
+        """Somebody has shown something wrong: note it, and what to raise."""
+        address, bucket = self._bucket(request)
+        if bucket is None:
+            while len(self._failures) >= MAX_ADDRESSES:
+                del self._failures[next(iter(self._failures))]
+            bucket = self._failures[address] = Bucket(FAILURES)
+        bucket.spend(1, now())
+        return Unauthenticated(text)
