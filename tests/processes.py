@@ -53,11 +53,14 @@ class Server:
         command: its arguments, with {port} for the port.
         environment: added to this process's.
         port: where it listens; on a free port by default.
+        files: descriptors that it gets of this process.
     """
 
     host = HOST
 
-    def __init__(self, command: list[str], environment: dict[str, str], port: int | None = None) -> None:
+    def __init__(
+        self, command: list[str], environment: dict[str, str], port: int | None = None, files: tuple[int, ...] = ()
+    ) -> None:
         self.port = port or free_port()
         self.output = ""
         self.code: int | None = None
@@ -75,6 +78,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            pass_fds=files,
         )
         # Read all along: a server must not stop because nobody reads its log.
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import shutil
@@ -15,7 +16,8 @@ import processes
 import pytest
 from interop.typists import Typists
 from issuer import SECRET, found_in, token
-from processes import missing
+from nginx import running_nginx
+from processes import HOST, missing
 
 HERE = Path(__file__).parent
 LOCK = HERE / "package-lock.json"
@@ -25,6 +27,11 @@ INSTALLED = HERE / "node_modules" / ".package-lock.json"
 INSTALL_TIMEOUT = 300
 SCENARIO_TIMEOUT = 60
 IDLE_TIMEOUT = 120
+NGINX_DEFAULT = 60
+"""Seconds after which nginx gives up a connection on which nothing comes, unless it is told otherwise."""
+
+IDLE = {"idle_clients", "idle_behind_nginx"}
+"""The fixtures of clients that idle."""
 
 
 class Server(Protocol):
@@ -37,8 +44,8 @@ class Server(Protocol):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the test that waits for the idle clients last, so that the whole session runs while they idle."""
-    items.sort(key=lambda item: "idle_clients" in getattr(item, "fixturenames", ()))
+    """Put the tests that wait for the idle clients last, so that the whole session runs while they idle."""
+    items.sort(key=lambda item: not IDLE.isdisjoint(getattr(item, "fixturenames", ())))
 
 
 def _find_node() -> tuple[str, list[str]] | None:
@@ -139,11 +146,11 @@ def play_tiptap(node: str, node_modules: Path, chromium: str, server: Server) ->
     return lambda: run_node([node, "tiptap.mjs", server.url(""), chromium])
 
 
-@pytest.fixture(scope="session")
-def idle_clients(node: str, node_modules: Path, server: Server) -> Iterator[Callable[[], str]]:
+@contextlib.contextmanager
+def idling(node: str, url: str) -> Iterator[Callable[[], str]]:
     """``idle.mjs`` in the background; what is returned waits for its end and returns what it printed."""
     with subprocess.Popen(
-        [node, "idle.mjs", server.url("/yjs")], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [node, "idle.mjs", url], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
 
         def wait() -> str:
@@ -156,6 +163,23 @@ def idle_clients(node: str, node_modules: Path, server: Server) -> Iterator[Call
             yield wait
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def idle_clients(node: str, node_modules: Path, server: Server) -> Iterator[Callable[[], str]]:
+    """Clients that do nothing, on the shared server."""
+    with idling(node, server.url("/yjs")) as wait:
+        yield wait
+
+
+@pytest.fixture(scope="session")
+def idle_behind_nginx(node: str, node_modules: Path) -> Iterator[Callable[[], str]]:
+    """The same behind nginx, and with pings so rare that in all the time for which nginx waits by itself none comes."""
+    settings = {"COLLAB_TRUSTED_PROXIES": HOST, "COLLAB_PING_INTERVAL": str(NGINX_DEFAULT + 2)}
+    running = processes.Server(processes.SERVE, settings).wait_ready()
+    with running_nginx(running.port) as nginx, idling(node, nginx.url("/yjs")) as wait:
+        yield wait
+    assert running.stop() == 0
 
 
 @pytest.fixture
@@ -175,5 +199,6 @@ def start_typists(node: str, node_modules: Path) -> Iterator[Callable[[int], Typ
 @pytest.fixture(scope="session", autouse=True)
 def _idle_from_the_start(request: pytest.FixtureRequest) -> None:
     """Start the idle clients before the first test here rather than before the one that waits for them."""
-    if any("idle_clients" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("idle_clients")
+    for name in sorted(IDLE):
+        if any(name in getattr(item, "fixturenames", ()) for item in request.session.items):
+            request.getfixturevalue(name)

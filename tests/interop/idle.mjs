@@ -7,7 +7,8 @@
 // every 3 s whether a message has come within 30 s.
 //
 // Yjs clients also forget a presence that was not renewed for 30 s. A native client that sends JSON does not renew it,
-// so the server has to: another client watches one.
+// so the server has to: another client watches one. One more has nobody to hear of and nothing to say: of it only the
+// server's pings are seen.
 
 import { NativeClient, run, until, versions, YClient } from './clients.mjs'
 import { connect, HClient, providers } from './providers.mjs'
@@ -65,11 +66,13 @@ const watch = async () => {
 
 await run('idle', async () => {
   const { native, gone } = await watch()
+  const hermit = await NativeClient.open(base, randomUUID(), { id: 'hermit', name: 'Hermit' })
   const all = await Promise.all([true, false].flatMap(silent => [
     ...Object.keys(versions).map(version => idle(version, silent)),
     ...Object.keys(providers).map(version => idleProviders(version, silent))
   ]))
-  await Promise.race([sleep(Number(seconds) * 1000), ...all.map(({ loss }) => loss)])
+  const closed = ({ socket }) => new Promise(resolve => socket.on('close', resolve))
+  await Promise.race([sleep(Number(seconds) * 1000), closed(native), closed(hermit), ...all.map(({ loss }) => loss)])
   console.log(all.map(({ name, arrivals }) => {
     const gaps = arrivals.slice(1).map((time, index) => Math.round(time - arrivals[index]))
     return `${name}: at most ${Math.max(0, ...gaps)} ms without a message`
@@ -77,4 +80,5 @@ await run('idle', async () => {
   assert.deepEqual(all.filter(({ lost }) => lost()).map(({ name }) => name), [], 'these had to reconnect')
   assert.deepEqual(gone, [], 'times at which the presence of a quiet native client was forgotten')
   assert.equal(native.close_code, null, 'the native client stays connected')
+  assert.equal(hermit.close_code, null, 'the native client that hears of nobody stays connected')
 })

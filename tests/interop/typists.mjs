@@ -40,10 +40,13 @@ const send = (socket, code, write) => {
   return true
 }
 
-/** What all of them have in common: a document, and that they type into it. */
+/**
+ * What all of them have in common: a document, and that they type into it. Calm ones type about once a second, and take
+ * as long to come back as their provider does by itself.
+ */
 class Typist {
-  constructor ({ name, room, base, mute = false }) {
-    Object.assign(this, { name, room, base, mute, typed: 0, acked: 0, up: false })
+  constructor ({ name, room, base, mute = false, calm = false }) {
+    Object.assign(this, { name, room, base, mute, calm, typed: 0, acked: 0, up: false })
     this.doc = new Y.Doc()
     this.text = this.doc.getText('text')
     this.draft = this.doc.getArray('draft')
@@ -58,7 +61,7 @@ class Typist {
     this.timer = setTimeout(() => {
       this.edit()
       this.type()
-    }, 5 + below(30))
+    }, this.calm ? 500 + below(1000) : 5 + below(30))
   }
 
   edit () {
@@ -71,7 +74,7 @@ class Typist {
       if (before >= 0) this.draft.delete(before)
       this.draft.insert(below(this.draft.length + 1), [`${this.name}:${this.typed}`])
     })
-    if (!below(3)) this.ask()
+    if (this.calm || !below(3)) this.ask()
   }
 
   /** Ask whether all is stored, where that is not told unasked. */
@@ -113,7 +116,10 @@ class Provided extends Typist {
     super(options)
     this.answered = null // the socket on which the server was sent what had been typed before
     this.provider = new WebsocketProvider(new URL('/yjs', this.base).href, this.room, this.doc, {
-      WebSocketPolyfill: WebSocket, disableBc: true, maxBackoffTime: 200, params: { user_id: this.name }
+      WebSocketPolyfill: WebSocket,
+      disableBc: true,
+      params: { user_id: this.name },
+      ...(this.calm ? {} : { maxBackoffTime: 200 })
     })
     this.provider.on('status', ({ status }) => status === 'connected' && this.connected())
     this.provider.on('connection-close', event => this.disconnected(event?.code))
@@ -142,6 +148,31 @@ class Provided extends Typist {
   }
 
   cut () { this.provider.ws.terminate() }
+}
+
+/** A provider of Hocuspocus as it is, on a connection of its own. */
+class Hocuspocus extends Typist {
+  constructor ({ HocuspocusProvider, HocuspocusProviderWebsocket }, options) {
+    super(options)
+    const url = new URL(`/hocuspocus?user_id=${this.name}`, this.base).href
+    this.socket = new HocuspocusProviderWebsocket({ url, WebSocketPolyfill: WebSocket })
+    this.socket.on('close', ({ event }) => this.disconnected(event.code))
+    this.provider = new HocuspocusProvider({
+      websocketProvider: this.socket,
+      name: this.room,
+      document: this.doc,
+      broadcast: false
+    })
+    this.provider.on('synced', ({ state }) => state && this.connected())
+    for (const event of ['synced', 'unsyncedChanges']) this.provider.on(event, () => this.ask())
+    this.provider.attach?.()
+  }
+
+  ask () {
+    if (this.up && this.provider.synced && this.provider.unsyncedChanges === 0) this.stored(this.typed)
+  }
+
+  cut () { this.socket.webSocket.terminate() }
 }
 
 const sync = 0
@@ -240,9 +271,10 @@ const alike = ([first, ...others]) => others.every(other => isDeepStrictEqual(fi
   Y.equalSnapshots(Y.snapshot(first.doc), Y.snapshot(other.doc)))
 
 const commands = {
-  /** A client that types as long as all do; `kind` is native or a version. A mute one only reads. */
+  /** A client that types as long as all do; `kind` is native, a version or Hocuspocus'. A mute one only reads. */
   async join ({ kind, ...options }) {
     if (kind === 'native') new Native(options) // eslint-disable-line no-new
+    else if (kind.startsWith('hocuspocus')) new Hocuspocus(await import(kind), options) // eslint-disable-line no-new
     else new Provided(await kit(kind), options) // eslint-disable-line no-new
   },
 

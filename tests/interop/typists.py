@@ -97,8 +97,11 @@ class Typists:
     Args:
         node: where Node is.
         seed: of their random choices.
+        calm: whether they type about once a second, and take as long to come back as their providers do by themselves.
 
     Attributes:
+        rooms: the document of each that types.
+        kinds: what each of them is.
         acked: up to which of its edits each was told that they are stored.
         up: who is connected.
         synced: who has been brought up to date at least once.
@@ -108,9 +111,11 @@ class Typists:
         closes: the codes with which connections of each were closed.
     """
 
-    def __init__(self, node: str, seed: int) -> None:
+    def __init__(self, node: str, seed: int, calm: bool = False) -> None:
         self.seed = seed
+        self.calm = calm
         self.rooms: dict[str, str] = {}
+        self.kinds: dict[str, str] = {}
         self.acked: Counter[str] = Counter()
         self.up: set[str] = set()
         self.synced: set[str] = set()
@@ -137,11 +142,11 @@ class Typists:
     # ---- what they do
 
     def join(self, server: Server, room: str, mute: bool = False, **kinds: str) -> None:
-        """Let clients come to a document; kinds are `native` or a version of y-websocket, by name."""
+        """Let clients come to a document; kinds are `native` or a version of y-websocket or Hocuspocus, by name."""
         for name, kind in kinds.items():
             if not mute:
-                self.rooms[name] = room
-            self.ask("join", name=name, kind=kind, room=room, base=server.url("/"), mute=mute)
+                self.rooms[name], self.kinds[name] = room, kind
+            self.ask("join", name=name, kind=kind, room=room, base=server.url("/"), mute=mute, calm=self.calm)
 
     def type(self) -> None:
         """Let all of them type from here on."""
