@@ -23,6 +23,11 @@ def utc(seconds: float | None = None) -> str:
     return datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def stamp(seconds: float) -> str:
+    """A Unix time as RFC 3339 in UTC, to the millisecond: ``2025-11-23T19:00:00.123Z``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def ksuid(seconds: float | None = None, payload: bytes | None = None) -> str:
     """A KSUID: 27 base-62 characters, 32 bits of time then 128 random bits, sorting by second.
 

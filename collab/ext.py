@@ -20,7 +20,7 @@ from collab.config import Settings
 from collab.hub import Hub
 from collab.metrics import Metrics
 from collab.stores import open_store
-from collab.web import admin, health, sockets
+from collab.web import admin, api, health, sockets
 from collab.web.login import ApplicationAuthenticator, Decision
 
 D = TypeVar("D", bound=Decision)
@@ -53,6 +53,7 @@ class Collab:
         app.extensions["collab"] = Hub(settings, open_store(settings.store), Metrics(), self._seed, auth)
         self._apps.add(app)
         sockets.register(app)
+        api.register(app)
         app.register_blueprint(health.blueprint)
         if settings.admin_token:
             admin.register(app)

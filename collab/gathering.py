@@ -34,6 +34,7 @@ class Gathering:
 
     Attributes:
         people: names of those who have come or gone since somebody last took note of it, by user id.
+        held: how many are at work on the room without being in it.
         noted_at: when all who are here were last among these.
     """
 
@@ -48,6 +49,7 @@ class Gathering:
         "_scheduled",
         "_turns",
         "_users",
+        "held",
         "noted_at",
         "people",
         "presences",
@@ -58,6 +60,7 @@ class Gathering:
     ) -> None:
         self.presences = Presences(Awareness(), max_state, metrics, self._wake)
         self.people: dict[str, str] = {}
+        self.held = 0
         self.noted_at = 0.0
         self._schedule = schedule
         self._scheduled = False
@@ -84,8 +87,8 @@ class Gathering:
 
     @property
     def deserted(self) -> bool:
-        """Whether nobody is here, and nobody may still come back."""
-        return not self._absent and not len(self)
+        """Whether nobody is here or at work, and nobody may still come back."""
+        return not self._absent and not self.held and not len(self)
 
     def members(self) -> list[Member]:
         """The sessions that are here."""

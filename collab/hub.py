@@ -31,6 +31,7 @@ from collab.shared import Shared
 from collab.solo import Arrival, Solo
 from collab.stores.base import Store
 from collab.transport import Socket
+from collab.versions import Versions
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Hub:
         self.documents = Rooms(settings, store, metrics, self.crew, seed_text)
         self.rooms = self.documents.map
         self.caretaker = self.documents.caretaker
+        self.versions = Versions(store.another(), self.documents)
         self.admission = Admission(settings, auth or Trusting(), self.rooms)
         self.connections: set[Connection] = set()
         self.stopping = self.draining = False
@@ -280,6 +282,7 @@ class Hub:
         if not self.crew.join(max(0.0, deadline - now())):
             log.warning("Ended what did not end by itself: %s", ", ".join(sorted(set(self.crew.names()))))
             self.crew.kill()
+        self.versions.close(1.0)
         self.caretaker.close()
         log.info("Stopped; counted since the start: %s", self.metrics.snapshot())
         self._stopped.set()

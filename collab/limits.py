@@ -5,10 +5,14 @@ Nothing here reads a clock or waits: `now` is in seconds on any clock that does 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 BURST: Final = 4.0
 """Seconds' worth of its rate that a bucket holds: what may come at once after a pause."""
+
+MAX_KEYS: Final = 10_000
+"""Of how many it is remembered when they last had a turn."""
 
 
 class Bucket:
@@ -65,3 +69,42 @@ class Meter:
         elif self.flooding_since is None:
             self.flooding_since = now
         return wait
+
+
+class Turns:
+    """How often, and how often at once, each of many may have something done that takes a while.
+
+    Args:
+        rate: times a second, for each.
+        at_once: times for each.
+        in_all: times for all together.
+    """
+
+    def __init__(self, rate: float, at_once: int, in_all: int) -> None:
+        self._rate = rate
+        self._at_once = at_once
+        self._in_all = in_all
+        self._buckets: dict[str, Bucket] = {}
+        self._under_way: Counter[str] = Counter()
+
+    @property
+    def full(self) -> bool:
+        """Whether as much is under way as may be."""
+        return self._under_way.total() >= self._in_all
+
+    def begin(self, key: str, now: float) -> bool:
+        """Whether `key` may begin one more, which then is under way until `end`."""
+        bucket = self._buckets.pop(key, None) or Bucket(self._rate)
+        while len(self._buckets) >= MAX_KEYS:
+            del self._buckets[next(iter(self._buckets))]  # whoever has asked for nothing for the longest time
+        self._buckets[key] = bucket
+        if self.full or self._under_way[key] >= self._at_once or not bucket.take(now):
+            return False
+        self._under_way[key] += 1
+        return True
+
+    def end(self, key: str) -> None:
+        """One of those of `key` is over."""
+        self._under_way[key] -= 1
+        if not self._under_way[key]:
+            del self._under_way[key]

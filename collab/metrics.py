@@ -16,6 +16,7 @@ METRICS: Final = {
     "closed": "sessions ended by the server, by close code or `dead`",
     "upgrades_refused": "upgrades answered with an HTTP error, by error code",
     "admin_refused": "requests to the admin interface answered with an error, by error code",
+    "requests_refused": "requests to the document API answered with an HTTP error, by error code",
     "bytes_in": "bytes read from sessions",
     "messages_in": "messages read from sessions",
     "updates": "document updates applied",

@@ -14,8 +14,10 @@ from yupdates import ANY, EMBED, OF_YJS, TEXT, TYPE, after, child, clock, deleti
 
 from collab.content import MAX_LEVELS, to_json, to_text
 from collab.errors import InvalidUpdate
+from collab.history import revert
 from collab.protocol.lib0 import var_string, var_uint
 from collab.protocol.yorder import MAX_STEPS
+from collab.protocol.yupdate import EMPTY_UPDATE
 from collab.protocol.yvalues import as_json, read_value
 
 
@@ -234,3 +236,23 @@ def test_a_large_document_takes_less_than_a_second() -> None:
     start = perf_counter()
     assert len(to_json(content)["t"]) == 500_000
     assert perf_counter() - start < 3  # 0.6 s where nothing else runs
+
+
+def formatted(size: int, parts: int) -> bytes:
+    """A text under one format of so many characters, in which so many parts have another one as well."""
+    doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=7)
+    text = doc["t"] = pycrdt.Text("ab" * parts)
+    for at in range(parts):
+        text.format(2 * at, 2 * at + 1, {"bold": True})
+    text.format(0, 2 * parts, {"link": "x" * size})
+    return doc.get_update()
+
+
+def test_formats_that_come_to_far_more_than_their_text_are_refused() -> None:
+    delta = to_json(formatted(200, 1000))["t"]
+    assert len(delta) == 2000, "as people's texts have them they are shown"
+    hostile = formatted(100_000, 1000)
+    for read in (to_json, lambda content: revert(EMPTY_UPDATE, content)):
+        with pytest.raises(InvalidUpdate, match="formats"):
+            read(hostile)
+    assert to_text(hostile) == "ab" * 1000

@@ -51,6 +51,7 @@ LAYERS = (
         "looppass",
         "rooms",
         "pulse",
+        "versions",
         "hub",
         "stats",
         "steering",

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from collab.clock import stamp
 from collab.commands import console, contents
 from collab.commands.console import counted, emit, json_option, named, plain
 from collab.commands.outcome import Failed, Missing, Misused, Refused
@@ -61,8 +62,8 @@ def facts(entry: Entry) -> dict[str, Any]:
     return {
         "id": entry.document_id,
         "epoch": entry.epoch,
-        "created": console.stamp(entry.created),
-        "changed": console.stamp(entry.changed),
+        "created": stamp(entry.created),
+        "changed": stamp(entry.changed),
         "updates": entry.records,
         "size": entry.size,
         "versions": entry.versions,
@@ -86,8 +87,7 @@ def show(target: Target, document_id: str, form: str | None, as_json: bool) -> N
         return
     told = facts(entry)
     told["members"] = [
-        {"user_id": person.user_id, "user_name": person.user_name, "seen": console.stamp(person.seen)}
-        for person in people
+        {"user_id": person.user_id, "user_name": person.user_name, "seen": stamp(person.seen)} for person in people
     ]
     if form:
         told |= {"format": form, "content": contents.as_value(content, form)}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from collab.commands.console import emit, json_option, stamp
+from collab.clock import stamp
+from collab.commands.console import emit, json_option
 from collab.commands.live import Duration
 from collab.commands.outcome import Misused, Unusable
 from collab.config import Settings

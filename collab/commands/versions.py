@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from collab.clock import stamp
 from collab.commands import console, contents
 from collab.commands.console import counted, emit, json_option, plain
 from collab.commands.outcome import Missing, Misused, Refused
@@ -42,7 +43,7 @@ def list_versions(target: Target, document_id: str, as_json: bool) -> None:
 
 def facts(version: Version) -> dict[str, Any]:
     """A version for scripts."""
-    saved = console.stamp(version.saved)
+    saved = stamp(version.saved)
     return {"version": version.id, "name": version.name, "saved": saved, "size": version.size}
 
 

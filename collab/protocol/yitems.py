@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from collab.errors import InvalidUpdate
 from collab.protocol.lib0 import read_var_string
 from collab.protocol.yarrival import Clock
 from collab.protocol.yupdate import TEXT
@@ -17,6 +18,13 @@ TYPE: Final = 7
 DOCUMENT: Final = 9
 
 ROOT: Final = -1
+
+MAX_WORN: Final = 64
+"""Times its own size that the formats of a text may come to, told anew with each part: far more than people's texts do.
+
+A text of a megabyte could come to many gigabytes otherwise.
+"""
+_FREE: Final = 16384
 
 
 class Branch:
@@ -97,17 +105,26 @@ def chunks(items: list[Item]) -> Iterator[tuple[str | Item, dict[str, str]]]:
     """What is listed, as a text: strings as long as they come with the same formats, and single items.
 
     Formats come as JSON by name, those that are null left out.
+
+    Raises:
+        InvalidUpdate: they come to more than `MAX_WORN` allows.
     """
     formats: dict[str, str] = {}
     worn = formats  # by the parts
     parts: list[str] = []
+    left = _FREE + MAX_WORN * sum(item.length + len(item.raw) for item in items)
+    size = 0  # of `formats`
     for item in items:
+        left -= size
+        if left < 0:
+            raise InvalidUpdate("formats that come to far more than their text")
         if item.kind == FORMAT:
             key, at = read_var_string(item.raw, 0)
             value, _ = read_var_string(item.raw, at)
             formats = {name: formats[name] for name in formats if name != key}
             if value != "null":
                 formats[key] = value
+            size = sum(len(name) + len(formats[name]) for name in formats)
             continue
         if parts and (item.kind != TEXT or formats != worn):
             yield "".join(parts), worn

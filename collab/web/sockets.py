@@ -7,7 +7,7 @@ hosts close or read the socket when a request ends, so there its greenlet waits 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from flask import Blueprint, Flask, Response, current_app, g, has_request_context, request
@@ -99,14 +99,7 @@ def decide() -> Response | None:
     if not isinstance(current_app.config[OPTIONS], SocketOptions):
         raise RuntimeError(f"app.config[{OPTIONS!r}] was replaced after Collab.init_app: set it before")
     check_upgrade(environ)
-    if hub.stopping:
-        raise HandshakeRefused(503, "stopping", "The server is stopping: come back in a moment", {"Retry-After": "1"})
-    if hub.draining:
-        text = "The server is draining, since it is about to be replaced: come back in a moment"
-        raise HandshakeRefused(503, "draining", text, {"Retry-After": "5"})
-    if environ.get("wsgi.multiprocess"):
-        text = "Several worker processes would split a document's users: run one (gunicorn --workers 1)"
-        raise HandshakeRefused(503, "no_bus", text, {"Retry-After": "60"})
+    check_serving(hub, environ)
     offers = split_header(environ.pop("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))
     entrance = g.collab_entrance = _admit(hub, offers)
     # What is left is what Flask-Sock answers to. Compressing for each client would undo the frame that all share.
@@ -119,6 +112,22 @@ def decide() -> Response | None:
     # gevent-websocket has answered the handshake before the application was asked.
     entrance.begin(os.dup(done.stream.handler.socket.fileno())).wait_over()
     return Response()
+
+
+def check_serving(hub: Hub, environ: Mapping[str, Any]) -> None:
+    """Make sure that whoever comes now can be served.
+
+    Raises:
+        HandshakeRefused: 503.
+    """
+    if hub.stopping:
+        raise HandshakeRefused(503, "stopping", "The server is stopping: come back in a moment", {"Retry-After": "1"})
+    if hub.draining:
+        text = "The server is draining, since it is about to be replaced: come back in a moment"
+        raise HandshakeRefused(503, "draining", text, {"Retry-After": "5"})
+    if environ.get("wsgi.multiprocess"):
+        text = "Several worker processes would split a document's users: run one (gunicorn --workers 1)"
+        raise HandshakeRefused(503, "no_bus", text, {"Retry-After": "60"})
 
 
 class Entrance(NamedTuple):
