@@ -240,6 +240,13 @@ def _broadcast(
     group: dict[Member, Callable[[bytes, Sequence[Part]], None]],
     out: list[tuple[ServerMessage, Member | None]],
 ) -> None:
+    if len(out) == 1 and out[0][1] is None:  # nearly all traffic
+        frame = dialect.encode(out[0][0])
+        if frame:
+            told = (Part(frame, out[0][0]),)
+            for deliver in group.values():
+                deliver(frame, told)
+        return
     parts = [(Part(dialect.encode(message), message), exclude) for message, exclude in out]
     for_all = [part for part, _ in parts if part.frame]
     if not for_all:

@@ -1,17 +1,21 @@
 """A store's calls, made where they hold nobody up: in a thread of their own, one after the other.
 
 Bound here: a store object is used by one thread only. A store that waits for nothing is called where it is asked.
+
+gevent's thread pool is twice the work at each call, and gives its threads whatever stack the system does.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, cast
 
-from gevent import Timeout
-from gevent.threadpool import ThreadPool
+from gevent import Timeout, get_hub
+from gevent.event import AsyncResult
+from gevent.monkey import get_original
 
 from collab.stores.base import Store
 
@@ -30,26 +34,58 @@ class _Raised(NamedTuple):
     error: BaseException
 
 
-def _outcome(method: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-    """What a call returns, or has raised: gevent prints what a thread raises, each time."""
-    try:
-        return method(*args, **kwargs)
-    except BaseException as error:  # PanicException included: it is the caller's
-        return _Raised(error)
+class _Task(NamedTuple):
+    """A call, and where its outcome is waited for."""
+
+    method: Callable[..., object]
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    outcome: AsyncResult[object]
 
 
-def _start() -> ThreadPool:
-    """A thread that has the stack which the depth of documents is bounded for, whatever the system gives threads.
+class _Thread:
+    """A native thread that does its tasks one after the other, and the loop that hears of what is done."""
 
-    Does not switch greenlets, or others would start one as well.
-    """
-    before = threading.stack_size(STACK)
-    try:
-        pool = ThreadPool(1)
-        pool.spawn(int)
-    finally:
-        threading.stack_size(before)
-    return pool
+    def __init__(self) -> None:
+        self._tasks: Any = get_original("queue", "SimpleQueue")()
+        self._done: deque[tuple[AsyncResult[object], object]] = deque()
+        self._asked = 0
+        self._watcher = get_hub().loop.async_()
+        before = threading.stack_size(STACK)
+        try:
+            get_original("_thread", "start_new_thread")(self._work, ())
+        finally:
+            threading.stack_size(before)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            method, args, kwargs, outcome = task
+            try:
+                answer = method(*args, **kwargs)
+            except BaseException as error:  # PanicException included: it is the caller's
+                answer = _Raised(error)
+            self._done.append((outcome, answer))
+            self._watcher.send()
+
+    def do(self, task: _Task) -> None:
+        """Have something done."""
+        if not self._asked:
+            self._watcher.start(self._tell)
+        self._asked += 1
+        self._tasks.put(task)
+
+    def _tell(self) -> None:
+        while self._done:
+            outcome, answer = self._done.popleft()
+            self._asked -= 1
+            outcome.set(answer)
+        if not self._asked:
+            self._watcher.stop()
+
+    def end(self) -> None:
+        """End when all is done that was asked for."""
+        self._tasks.put(None)
+        self._watcher.close()
 
 
 class OffLoop:
@@ -61,26 +97,28 @@ class OffLoop:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._pool: ThreadPool | None = None
+        self._thread: _Thread | None = None
 
     def call(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What `method` returns or raises. Switches greenlets if the store waits for anything."""
         if not self.store.blocking:
             return method(*args, **kwargs)
-        if self._pool is None:
-            self._pool = _start()
-        outcome = self._pool.spawn(_outcome, method, args, kwargs).get()
-        if isinstance(outcome, _Raised):
-            raise outcome.error
-        return cast(R, outcome)
+        if self._thread is None:
+            self._thread = _Thread()
+        outcome: AsyncResult[object] = AsyncResult()
+        self._thread.do(_Task(method, args, kwargs, outcome))
+        answer = outcome.get()
+        if isinstance(answer, _Raised):
+            raise answer.error
+        return cast(R, answer)
 
     def close(self, timeout: float) -> None:
         """Let go of the store and the thread; what the thread is at is not waited for longer. Switches greenlets."""
         late = Timeout.start_new(timeout)
         try:
             self.call(self.store.close)
-            if self._pool is not None:
-                self._pool.kill()
+            if self._thread is not None:
+                self._thread.end()
         except Timeout as error:
             if error is not late:
                 raise

@@ -53,7 +53,7 @@ def settle(updates: Sequence[bytes]) -> Settled:
         merged = merge(updates)
         doc = load(merged)
         content = _content(doc)
-        complete = _is_all(merged, _read(doc, doc.get_state))
+        complete = _is_all(merged, read(doc, doc.get_state))
     except BaseException as error:
         contain(error)
         raise InvalidUpdate(f"content that cannot be read: {error}") from None
@@ -68,7 +68,7 @@ def _settle_in_order(updates: Sequence[bytes]) -> bytes | None:
     doc = load(EMPTY_UPDATE)
     for part in _parts(updates):
         _apply(doc, part)
-        if not _is_all(part, _read(doc, doc.get_state)):
+        if not _is_all(part, read(doc, doc.get_state)):
             return None  # at once: yrs must not be given anything beside what it holds back
     return _content(doc)
 
@@ -86,7 +86,7 @@ def _parts(updates: Sequence[bytes]) -> Iterator[bytes]:
         yield merge(some)
 
 
-def _read(doc: _pycrdt.Doc, what: Callable[..., T], *args: object) -> T:
+def read(doc: _pycrdt.Doc, what: Callable[..., T], *args: object) -> T:
     """What a method of a document's says in a transaction of its own."""
     transaction = doc.create_transaction()
     try:
@@ -96,7 +96,7 @@ def _read(doc: _pycrdt.Doc, what: Callable[..., T], *args: object) -> T:
 
 
 def _content(doc: _pycrdt.Doc) -> bytes:
-    return _read(doc, doc.get_update, EMPTY_STATE_VECTOR)
+    return read(doc, doc.get_update, EMPTY_STATE_VECTOR)
 
 
 def squash(updates: Sequence[bytes]) -> bytes:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 MANY: Final = 500
 """Names in one question."""
 
-TOUCH: Final = 5.0
+TOUCH: Final = 30.0
 """Seconds within which it is not noted once more that a document was changed."""
 
 MAX_TOUCHED: Final = 10_000
@@ -63,25 +63,30 @@ class SqlStore(Shelf):
 
     def append(self, records: Sequence[Record]) -> frozenset[str]:
         now = unix()
+        if self._database.sqlite and self._append_all(records, now):
+            return frozenset()
         with self._database.writing() as connection:
             self._make(connection, records, now)
-            if self._database.sqlite and self._append_all(connection, records):
-                gone, changed = set[str](), {record.document_id for record in records}
-            else:
-                gone, changed = self._append_each(connection, records)
+            gone, changed = self._append_each(connection, records)
             self._touch(connection, changed, now)
         return frozenset(gone)
 
-    def _append_all(self, connection: Connection, records: Sequence[Record]) -> bool:
-        """Store records if all can be; nothing is stored if this is False. A third of the work that it is otherwise."""
-        connection.exec_driver_sql("SAVEPOINT all_of_them")
-        stored = 0
-        for some in _batches(records, AT_ONCE):
-            values = chain.from_iterable((name, epoch, data, crc32(data)) for name, epoch, data, _ in some)
-            stored += connection.exec_driver_sql(_append_statement(len(some)), tuple(values)).rowcount
-        done = stored == len(records)
-        connection.exec_driver_sql("RELEASE all_of_them" if done else "ROLLBACK TO all_of_them")
-        return done
+    def _append_all(self, records: Sequence[Record], now: float) -> bool:
+        """Store records in SQLite if all can be; nothing is stored if this is False. A third of the work otherwise."""
+        if any(record.new for record in records):
+            return False
+        changed = self._untouched({record.document_id for record in records}, now)
+        with self._database.writing_directly() as direct:
+            stored = 0
+            for some in _batches(records, AT_ONCE):
+                values = chain.from_iterable((name, epoch, data, crc32(data)) for name, epoch, data, _ in some)
+                stored += direct.execute(_append_statement(len(some)), tuple(values)).rowcount
+            if stored < len(records):
+                direct.execute("ROLLBACK")
+                return False
+            direct.executemany("UPDATE collab_documents SET changed = ? WHERE name = ?", [(now, n) for n in changed])
+        self._touched.update(dict.fromkeys(changed, now))
+        return True
 
     def _append_each(self, connection: Connection, records: Sequence[Record]) -> tuple[set[str], set[str]]:
         """Store the records that can be: the documents of the others, and of these."""
@@ -99,13 +104,17 @@ class SqlStore(Shelf):
         return gone, changed
 
     def _touch(self, connection: Connection, names: set[str], now: float) -> None:
-        """Note when documents were changed, to a few seconds."""
-        names = {name for name in names if self._touched.get(name, 0.0) <= now - TOUCH}
-        for some in _batches(sorted(names)):
+        """Note when documents were changed, to `TOUCH` seconds."""
+        untouched = self._untouched(names, now)
+        for some in _batches(untouched):
             connection.execute(update(documents).where(documents.c.name.in_(some)).values(changed=now))
+        self._touched.update(dict.fromkeys(untouched, now))
+
+    def _untouched(self, names: set[str], now: float) -> list[str]:
+        """Those of which it has not been noted lately that they were changed, in the order in which all lock them."""
         if len(self._touched) > MAX_TOUCHED:
             self._touched.clear()
-        self._touched.update(dict.fromkeys(names, now))
+        return sorted(name for name in names if self._touched.get(name, 0.0) <= now - TOUCH)
 
     def _make(self, connection: Connection, records: Sequence[Record], now: float) -> None:
         new = {record.document_id: record.epoch for record in reversed(records) if record.new}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from yupdates import (
     ANY,
     EMBED,
@@ -21,6 +23,7 @@ from yupdates import (
     update,
 )
 
+from collab.errors import InvalidUpdate
 from collab.protocol.lib0 import var_string
 from collab.protocol.yledger import Ledger
 from collab.protocol.ymarks import Marks
@@ -220,3 +223,37 @@ def test_marks_are_runs() -> None:
     assert marks.has(2, 0)
     marks.cut({1: 2})
     assert not marks
+
+
+PLACES = st.builds(clock, st.integers(1, 3), st.integers(0, 4))
+TEXTS = st.sampled_from(["a", "bc", "é", "😀", "x" * 130]).map(var_string)
+NEXT = st.builds(after, st.just(TEXT), PLACES, TEXTS) | st.builds(between, st.just(TEXT), PLACES, PLACES, TEXTS)
+SMALL = st.builds(lambda client, first, struct: update((client, first, [struct])), *[st.integers(1, 3)] * 2, NEXT)
+
+
+@given(st.sampled_from(["ab", "é😀"]), st.lists(SMALL, max_size=20))
+def test_the_next_text_is_admitted_in_one_step_as_it_is_in_several(begin: str, updates: list[bytes]) -> None:
+    one, several = holding(text(begin)), holding(text(begin))
+    for each in updates:
+        before = one.clocks()
+        if one.admit_next(each):
+            assert several.admit(each) is None
+            assert several.usual and several.new and several.known is None
+        else:
+            assert one.clocks() == before
+            assert outcome(one, each) == outcome(several, each)
+        assert one.clocks() == several.clocks()
+
+
+def outcome(ledger: Ledger, each: bytes) -> object:
+    try:
+        return ledger.admit(each)
+    except InvalidUpdate as error:
+        return str(error)
+
+
+def test_the_next_text_is_what_is_admitted_in_one_step() -> None:
+    ledger = holding(text("ab"))
+    assert ledger.admit_next(update((1, 2, [after(TEXT, clock(1, 1), b"\x01x")])))
+    assert ledger.admit_next(update((2, 0, [between(TEXT, clock(1, 0), clock(1, 2), b"\x02yz")])))
+    assert ledger.clocks() == {1: 3, 2: 2}

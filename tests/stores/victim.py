@@ -2,7 +2,8 @@
 
 Jobs come pickled on stdin: the URL of a store; whether it is opened before anything counts; the number of the point at
 which the child kills itself, or None; and the calls that it makes, each a method's name and its arguments. Points are
-before and after each statement and each commit, and when a connection has been made. Each child is a fork of this
+before and after each statement and each commit, those that go to SQLite past SQLAlchemy included, when a connection has
+been made, and when a call is about to return. Each child is a fork of this
 process, which has imported all that it takes. What happens is said line by line on stdout: `pid` with the child's
 number, `done` after each call that returned, and `ended` with its exit code.
 """
@@ -53,8 +54,13 @@ def work(url: str, opened: bool, at: int | None, calls: Sequence[Call]) -> None:
     engine.dialect.do_commit = do_commit
     for name in ("connect", "before_cursor_execute", "after_cursor_execute"):
         event.listen(engine, name, point)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _: connection.set_trace_callback(point))
+        if opened:
+            store._database._open().connection.driver_connection.set_trace_callback(point)  # type: ignore[attr-defined]
     for method, arguments, keywords in calls:
         getattr(store, method)(*arguments, **keywords)
+        point()
         say("done")
     store.close()
 
