@@ -125,7 +125,6 @@ class Connection(Door):
         """Take what comes in until the end. Switches greenlets."""
         while data := self._socket.receive(CHUNK if self.meter.flooding_since is None else SLICE):
             self.heard = now()
-            self._metrics.bytes_in += len(data)
             messages = self._parser.feed(data)
             wait = self.meter.spend(len(messages), len(data), self.heard)
             if not self._take(messages):
@@ -159,7 +158,6 @@ class Connection(Door):
                 started = now()
             if opcode in (BINARY, TEXT):
                 if self.state is OPEN:
-                    self._metrics.messages_in += 1
                     self.active = self.heard
                     self.on_message(payload, opcode == TEXT)
             elif opcode == PING:

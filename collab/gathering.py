@@ -16,7 +16,7 @@ from typing import Any
 from collab import clock
 from collab.awareness import Awareness
 from collab.member import Member, Part
-from collab.metrics import Metrics
+from collab.metrics import Metrics, Traffic
 from collab.presence import Presences
 from collab.protocol.dialect import Dialect
 from collab.protocol.messages import Join, Leave, Relay, Say, ServerMessage
@@ -232,13 +232,14 @@ class Gathering:
             out, self._out = self._out, []
             for dialect, group in self._groups.items():
                 if group:
-                    _broadcast(dialect, group, out)
+                    _broadcast(dialect, group, out, self._metrics.sent)
 
 
 def _broadcast(
     dialect: Dialect,
     group: dict[Member, Callable[[bytes, Sequence[Part]], None]],
     out: list[tuple[ServerMessage, Member | None]],
+    sent: Traffic,
 ) -> None:
     if len(out) == 1 and out[0][1] is None:  # nearly all traffic
         frame = dialect.encode(out[0][0])
@@ -253,6 +254,12 @@ def _broadcast(
         return
     excluded = {exclude for _, exclude in parts if exclude is not None}
     frame = b"".join([part.frame for part in for_all])
+    if not excluded and len({type(part.message) for part in for_all}) == 1:  # nearly always
+        sent.note(type(for_all[0].message), len(frame) * len(group), len(for_all) * len(group))
+    else:
+        for part, exclude in parts:
+            if part.frame and (told := len(group) - (exclude in group)):
+                sent.note(type(part.message), len(part.frame) * told, told)
     for member, deliver in group.items():
         if member in excluded:
             mine = [part for part, exclude in parts if part.frame and exclude is not member]

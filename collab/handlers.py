@@ -60,7 +60,7 @@ def _step1(session: Session, room: Room, message: SyncStep1) -> None:
         session.ask_back(room)
     connection = session.connection
     if connection.backlog is None:
-        connection.put(room.step2(session.dialect, message.state_vector))
+        connection.put(session.bring_up(room, message.state_vector))
     else:
         connection.backlog.of(session).owed = message.state_vector
 

@@ -244,6 +244,7 @@ class Hub:
         settings = self.settings
         for connection in list(self.connections):
             if connection.stuck_since(at - settings.slow_timeout):
+                self.metrics.count("slow_closed")
                 connection.close(CloseCode.TRY_AGAIN_LATER, "too slow for too long")
             elif settings.idle_timeout and at - connection.active >= settings.idle_timeout:
                 connection.close(CloseCode.IDLE, "no activity")

@@ -26,6 +26,7 @@ from collab.protocol.messages import (
     ServerMessage,
     SyncStatus,
     SyncStep1,
+    SyncStep2,
     Taken,
     Update,
 )
@@ -130,9 +131,26 @@ class Listener:
 
     def reply(self, message: ServerMessage) -> None:
         """Send one message to this client alone."""
-        frame = self.dialect.encode(message)
+        frame = self.frame(message)
         if frame:
             self.connection.put(frame)
+
+    def frame(self, message: ServerMessage) -> bytes:
+        """The frame that tells this client alone of something, which is about to be sent; empty if it has no words."""
+        frame = self.dialect.encode(message)
+        if frame:
+            self._metrics.sent.note(type(message), len(frame))
+        return frame
+
+    def bring_up(self, room: Room, state_vector: bytes) -> bytes:
+        """As `frame`, for what brings this client from `state_vector` to the document.
+
+        Raises:
+            InvalidUpdate: the state vector is malformed or hostile.
+        """
+        frame = room.step2(self.dialect, state_vector)
+        self._metrics.sent.note(SyncStep2, len(frame))
+        return frame
 
     def confirm(self, number: int) -> None:
         """All updates that this client has sent, up to this number, are done with."""
@@ -143,7 +161,7 @@ class Listener:
         if self.dialect.numbers_updates:
             self.reply(Ack(number))
         if self._statuses is not None and (count := self._statuses.confirm(number)):
-            self.connection.put(self.dialect.encode(Taken(True)) * count)
+            self.connection.put(b"".join(self.frame(Taken(True)) for _ in range(count)))
         if self._status is not None and self._status[0] <= number:
             status, self._status = self._status[1], None
             self.reply(status)
@@ -180,9 +198,9 @@ class Listener:
         if repair.dropped_relays:
             self._metrics.count("relays_dropped", by=repair.dropped_relays)
             messages.append(Error("too_slow", f"{repair.dropped_relays} relayed messages were dropped"))
-        frames = b"".join(map(self.dialect.encode, messages))
+        frames = b"".join(map(self.frame, messages))
         if repair.owed is not None:
-            frames += room.step2(self.dialect, repair.owed)
+            frames += self.bring_up(room, repair.owed)
         return frames
 
     @property

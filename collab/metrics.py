@@ -1,44 +1,88 @@
-"""What is counted, under which names. Every metric is described once, in `METRICS`.
+"""What is counted and measured, under which names. Every metric is described once, in `METRICS`.
 
-The running totals of the hot path are plain integers that their owners raise directly; the rest goes through
-`count`, which refuses a name that is not described.
+A metric's name for Prometheus is its own behind `collab_`, and before `_total` if it is a counter. Counters are raised
+and histograms are fed here while things happen; gauges are looked up when somebody asks (`collab.web.prometheus`).
+
+Invariants borne here:
+
+* What happens once a message costs no more than a few additions: the owners of the hot path raise plain lists.
+* A label has at most `MAX_LABELS` values, whatever clients or applications come up with; what is over that is `other`.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
+
+COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+
+MAX_LABELS: Final = 64
+"""Values that one label is told apart by."""
+
+OTHER: Final = "other"
+
+INVALID: Final = "invalid"
+"""What a message is called that cannot be read."""
+
+
+class Metric(NamedTuple):
+    """What a name stands for.
+
+    Attributes:
+        text: what is counted or measured, for people; a part of the README.
+        label: what it is told apart by, if it is.
+        kind: how its values come about.
+    """
+
+    text: str
+    label: str = ""
+    kind: str = COUNTER
+
 
 METRICS: Final = {
-    "connections": "sessions opened, by dialect",
-    "closed": "sessions ended by the server, by close code or `dead`",
-    "upgrades_refused": "upgrades answered with an HTTP error, by error code",
-    "admin_refused": "requests to the admin interface answered with an error, by error code",
-    "requests_refused": "requests to the document API answered with an HTTP error, by error code",
-    "bytes_in": "bytes read from sessions",
-    "messages_in": "messages read from sessions",
-    "updates": "document updates applied",
-    "commits": "transactions that applied them: one per room and loop pass",
-    "refused": "messages refused, by error code",
-    "ignored": "messages overlooked because the dialect says so, by what they were",
-    "throttled": "pauses in reading from users who send more than may be",
-    "stalls": "times that a socket did not take everything at once",
-    "repairs": "slow readers brought up to date with one diff",
-    "relays_dropped": "custom messages that a slow reader missed",
-    "store_commits": "writes to the store, each with all that waited",
-    "store_records": "records in them: one per room and write",
-    "store_microseconds": "time that they took",
-    "store_failures": "times that the store could not do what was asked",
-    "compactions": "documents of which the store got one update in place of many",
-    "versions": "versions saved by themselves",
-    "quarantined": "documents put in quarantine because they cannot be read",
-    "resumed": "native sessions that went on over another connection",
-    "claims_dropped": "claims of an awareness id that belongs to another live session",
-    "room_faults": "times that a room failed to tell its news, which is a fault of ours",
-    "hub_faults": "steps that the hub failed at, which is a fault of ours",
-    "greenlet_deaths": "greenlets that ended by an unexpected error",
+    "connections": Metric("sessions opened, by dialect", "dialect"),
+    "closed": Metric("sessions ended by the server, by close code or `dead`", "code"),
+    "upgrades_refused": Metric("upgrades answered with an HTTP error, by error code", "code"),
+    "admin_refused": Metric("requests to the admin interface answered with an error, by error code", "code"),
+    "requests_refused": Metric("requests to the document API answered with an HTTP error, by error code", "code"),
+    "received_messages": Metric("messages of clients, by what they are", "type"),
+    "received_bytes": Metric("bytes of these messages", "type"),
+    "sent_messages": Metric("messages to clients, by what they are, those that wait included", "type"),
+    "sent_bytes": Metric("bytes of these messages, with their frames", "type"),
+    "updates": Metric("document updates applied"),
+    "commits": Metric("transactions that applied them: one per room and loop pass"),
+    "commit_updates": Metric("updates in one transaction", kind=HISTOGRAM),
+    "queued_seconds": Metric("from the reading of a message until all it brings is sent or queued", kind=HISTOGRAM),
+    "written_seconds": Metric(
+        "from the reading of a message until what it brings is written to the sockets that take "
+        "it at once; and once more for each slow reader, until it has it",
+        kind=HISTOGRAM,
+    ),
+    "loop_lag_seconds": Metric("by which the event loop comes late, ten times a second", kind=HISTOGRAM),
+    "refused": Metric("messages refused, by error code", "code"),
+    "ignored": Metric("messages overlooked because the dialect says so, by what they were", "what"),
+    "throttled": Metric("pauses in reading from users who send more than may be"),
+    "stalls": Metric("times that a socket did not take everything at once"),
+    "repairs": Metric("slow readers brought up to date with one diff"),
+    "slow_closed": Metric("slow readers closed because they took nothing for `COLLAB_SLOW_TIMEOUT`"),
+    "relays_dropped": Metric("custom messages that a slow reader missed"),
+    "store_commits": Metric("writes to the store, each with all that waited"),
+    "store_records": Metric("records in them: one per room and write"),
+    "store_write_records": Metric("records in one write", kind=HISTOGRAM),
+    "store_write_seconds": Metric("that a write takes, with tries that fail", kind=HISTOGRAM),
+    "store_load_seconds": Metric("that it takes to open a document", kind=HISTOGRAM),
+    "store_failures": Metric("times that the store could not do what was asked"),
+    "compactions": Metric("documents of which the store got one update in place of many"),
+    "versions": Metric("versions saved by themselves"),
+    "quarantined": Metric("documents put in quarantine because they cannot be read"),
+    "resumed": Metric("native sessions that went on over another connection"),
+    "claims_dropped": Metric("claims of an awareness id that belongs to another live session"),
+    "room_faults": Metric("times that a room failed to tell its news, which is a fault of ours"),
+    "hub_faults": Metric("steps that the hub failed at, which is a fault of ours"),
+    "greenlet_deaths": Metric("greenlets that ended by an unexpected error"),
 }
 
 
@@ -47,9 +91,15 @@ LATENCY: Final = (
 )
 """Seconds between which durations are told apart."""
 
+SIZES: Final = tuple(float(1 << power) for power in range(13))
+"""Numbers of things between which batches are told apart."""
+
 
 class Histogram:
     """How often what was measured came between which bounds.
+
+    Args:
+        bounds: in order, the lowest first.
 
     Attributes:
         bounds: the largest value of each class but the last, which has none.
@@ -64,33 +114,83 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
+    @property
+    def count(self) -> int:
+        """How many observations there were."""
+        return sum(self.counts)
+
     def observe(self, value: float, count: int = 1) -> None:
         """The same value was measured `count` times."""
         self.counts[bisect_left(self.bounds, value)] += count
         self.sum += value * count
 
 
-class Metrics:
-    """The counters of one server.
+class Traffic(dict[type | str, list[int]]):
+    """Messages in one direction, by their class or by a word: how many, and their bytes.
 
-    Attributes:
-        queued: seconds from the reading of messages until all that they bring about was sent or put in queues.
-        written: seconds from the reading of messages until that was written to the sockets that took it at once; and
-            once for each write to a slow one, until that was done.
-        loop_lag: seconds by which the event loop came late.
+    The list of what has not come yet is made when it is asked for, so that the hot path raises what it finds.
     """
 
-    __slots__ = ("bytes_in", "commits", "labelled", "loop_lag", "messages_in", "queued", "updates", "written")
+    def __missing__(self, kind: type | str) -> list[int]:
+        tally = self[kind] = [0, 0]
+        return tally
+
+    def note(self, kind: type | str, size: int, count: int = 1) -> None:
+        """There were `count` messages of this kind, and so many bytes in all."""
+        tally = self[kind]
+        tally[0] += count
+        tally[1] += size
+
+    @property
+    def messages(self) -> int:
+        """How many messages there were."""
+        return sum(count for count, _ in self.values())
+
+    def by_name(self, part: int) -> dict[str, int]:
+        """The messages (0) or their bytes (1), by their kinds' names as labels have them: `SyncStep1`, `sync_step1`."""
+        named: Counter[str] = Counter()
+        for kind, tally in self.items():
+            named[_as_label(kind)] += tally[part]
+        return dict(named)
+
+
+def _as_label(kind: type | str) -> str:
+    return kind if isinstance(kind, str) else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+
+
+class Metrics:
+    """What one server counts and measures.
+
+    Attributes:
+        received: messages of clients.
+        sent: messages to clients.
+        histograms: by name; those of the hot path also have attributes.
+    """
+
+    __slots__ = (
+        "commit_updates",
+        "histograms",
+        "labelled",
+        "loop_lag",
+        "queued",
+        "received",
+        "sent",
+        "written",
+    )
 
     def __init__(self) -> None:
-        self.bytes_in = 0
-        self.messages_in = 0
-        self.updates = 0
-        self.commits = 0
+        self.received = Traffic()
+        self.sent = Traffic()
         self.labelled: Counter[tuple[str, str]] = Counter()
-        self.queued = Histogram()
-        self.written = Histogram()
-        self.loop_lag = Histogram()
+        self.histograms = {
+            name: Histogram(LATENCY if name.endswith("_seconds") else SIZES)
+            for name, metric in METRICS.items()
+            if metric.kind == HISTOGRAM
+        }
+        self.queued = self.histograms["queued_seconds"]
+        self.written = self.histograms["written_seconds"]
+        self.loop_lag = self.histograms["loop_lag_seconds"]
+        self.commit_updates = self.histograms["commit_updates"]
 
     def told(self, turns: Iterable[tuple[float, int]], at: float) -> None:
         """What was read at some times, so many messages each, has been told to everybody by `at`."""
@@ -103,18 +203,33 @@ class Metrics:
 
         Raises:
             KeyError: no metric of that name is described.
+            ValueError: it is told apart by a label, and there is none; or the other way round.
         """
-        METRICS[name]
+        if bool(METRICS[name].label) != bool(label):
+            raise ValueError(f"{name} is told apart by {METRICS[name].label or 'nothing'}, not by {label!r}")
+        if (name, label) not in self.labelled and sum(known == name for known, _ in self.labelled) >= MAX_LABELS:
+            label = OTHER
         self.labelled[name, label] += by
 
     def snapshot(self) -> dict[str, int | dict[str, int]]:
-        """All counters by name; those with labels as a dict by label, those never raised as 0."""
-        totals: dict[str, int | dict[str, int]] = {name: getattr(self, name, 0) for name in METRICS}
+        """All counters by name; those with labels as a dict by label."""
+        totals: dict[str, int | dict[str, int]] = {
+            name: {} if metric.label else 0 for name, metric in METRICS.items() if metric.kind == COUNTER
+        }
         for (name, label), value in self.labelled.items():
-            if not label:
-                totals[name] = value
-            else:
-                by_label = totals[name] = totals[name] or {}
-                assert isinstance(by_label, dict)
+            by_label = totals[name]
+            if isinstance(by_label, dict):
                 by_label[label] = value
+            else:
+                totals[name] = value
+        for traffic, messages, size in (
+            (self.received, "received_messages", "received_bytes"),
+            (self.sent, "sent_messages", "sent_bytes"),
+        ):
+            totals[messages], totals[size] = traffic.by_name(0), traffic.by_name(1)
+        for histogram, batches, things in (
+            (self.commit_updates, "commits", "updates"),
+            (self.histograms["store_write_records"], "store_commits", "store_records"),
+        ):
+            totals[batches], totals[things] = histogram.count, int(histogram.sum)
         return totals

@@ -201,10 +201,9 @@ class Room(Gathering):
             self._look_after_early([pending[index] for index in document.early])
         if not document.taken:
             return ()
-        self._metrics.commits += 1
         applied = len(pending) - len(refused) - len(document.early)
         self.updates += applied
-        self._metrics.updates += applied
+        self._metrics.commit_updates.observe(applied)
         news = document.news()
         return [*news, *self._give_way(self.seeds)] if self.seeds else news
 

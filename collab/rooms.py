@@ -19,6 +19,7 @@ from gevent.queue import Queue
 
 from collab.archive import Opened, Seed
 from collab.caretaker import Caretaker
+from collab.clock import now
 from collab.config import Settings
 from collab.crew import Crew
 from collab.errors import CollabError, Quarantined, StoreError
@@ -134,6 +135,7 @@ class Rooms:
             self._crew.spawn("load", self._load, want.document_id)
 
     def _load(self, document_id: str) -> None:
+        started = now()
         outcome: Opened | StoreError = StoreError("the load ended without a result")
         try:
             outcome = self.caretaker.archive.open(document_id)
@@ -144,6 +146,7 @@ class Rooms:
             self.caretaker.saver.doubt()
             outcome = StoreError(str(error))
         finally:
+            self._metrics.histograms["store_load_seconds"].observe(now() - started)
             self.inbox.put(_Loaded(document_id, outcome))
 
     def _loaded(self, loaded: _Loaded) -> None:

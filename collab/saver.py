@@ -185,9 +185,8 @@ class Saver:
     def _append(self, records: list[Record]) -> frozenset[str]:
         started = now()
         gone = self._insist(self._off.store.append, records)
-        self._metrics.count("store_commits")
-        self._metrics.count("store_records", by=len(records))
-        self._metrics.count("store_microseconds", by=int((now() - started) * 1e6))
+        self._metrics.histograms["store_write_seconds"].observe(now() - started)
+        self._metrics.histograms["store_write_records"].observe(len(records))
         return gone
 
     def _insist(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

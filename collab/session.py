@@ -16,6 +16,7 @@ from collab.handlers import HANDLERS
 from collab.identity import Credentials, Rights, User
 from collab.limits import Bucket
 from collab.listener import Listener
+from collab.metrics import INVALID
 from collab.protocol.dialect import Dialect
 from collab.protocol.frames import CloseCode
 from collab.protocol.messages import Ack, AskToken, Error, Granted, Presence, ServerMessage, SyncStep1
@@ -137,7 +138,7 @@ class Session(Listener):
         self.room = room
         if not self._go_on(room):
             room.join(self)
-        self.connection.put(b"".join(map(self.dialect.encode, self._welcome(room))))
+        self.connection.put(b"".join(map(self.frame, self._welcome(room))))
 
     def _welcome(self, room: Room) -> list[ServerMessage]:
         present = room.presences.awareness.present()
@@ -194,10 +195,19 @@ class Session(Listener):
     def on_message(self, payload: bytes, text: bool) -> None:
         try:
             message = self.dialect.decode(payload, text)
-            if self.room is not None:
-                HANDLERS[type(message)](self, self.room, message)
         except ProtocolError as error:
+            self._metrics.received.note(INVALID, len(payload))
             self.refuse(error)
+            return
+        kind = type(message)
+        tally = self._metrics.received[kind]
+        tally[0] += 1
+        tally[1] += len(payload)
+        if self.room is not None:
+            try:
+                HANDLERS[kind](self, self.room, message)
+            except ProtocolError as error:
+                self.refuse(error)
 
     # ---- what it may do
 

@@ -20,10 +20,11 @@ from collab.connection import Connection
 from collab.door import OPEN
 from collab.errors import HandshakeRefused, InvalidMessage, ProtocolError, TooLarge
 from collab.identity import Credentials
+from collab.metrics import INVALID
 from collab.names import is_name
 from collab.protocol.frames import BINARY, CloseCode, encode_frame
 from collab.protocol.hocuspocus import AUTH, AWARENESS, CLOSE, PING, PONG, SYNC, Hocuspocus, open_envelope
-from collab.protocol.messages import Auth, Denied, Farewell, Presence
+from collab.protocol.messages import Auth, Denied, Farewell, Ignored, Ping, Pong, Presence, Quit
 from collab.seat import Seat
 from collab.session import Session
 from collab.transport import Socket
@@ -74,14 +75,20 @@ class Shared(Connection):
     # ---- what the client says
 
     def _take_message(self, payload: bytes, text: bool) -> None:
+        received = self._metrics.received
         if text:
+            received.note(Ignored, len(payload))
             self._metrics.count("ignored", "text")
         elif payload == PING:
-            self.put(encode_frame(BINARY, PONG))
-        elif payload != PONG:
+            received.note(Ping, len(payload))
+            self._answer(Pong, encode_frame(BINARY, PONG))
+        elif payload == PONG:
+            received.note(Pong, len(payload))
+        else:
             try:
                 self._pass_on(payload)
             except ProtocolError as error:
+                received.note(INVALID, len(payload))
                 self._metrics.count("refused", error.code)
                 self.count_invalid()
 
@@ -94,12 +101,19 @@ class Shared(Connection):
             self._latest = seat.session
             seat.session.on_message(payload, False)
         elif kind == CLOSE:
+            self._metrics.received.note(Quit, len(payload))
             if seat is not None:
                 self._drop(seat)
         elif seat is not None or self._begins(address, kind):
             self._want(seat or self._take_seat(address), payload, kind)
         else:
+            self._metrics.received.note(Ignored, len(payload))
             self._metrics.count("ignored", "not_in")
+
+    def _answer(self, kind: type, frame: bytes) -> None:
+        """Say something outside of all documents, or about one that nobody is in."""
+        self._metrics.sent.note(kind, len(frame))
+        self.put(frame)
 
     def took(self, count: int) -> None:
         # A turn that speaks of several documents is the last one's: all of them are told in the same loop pass.
@@ -137,6 +151,7 @@ class Shared(Connection):
         if kind == AUTH and not seat.deciding:
             message = seat.dialect.decode(payload, False)
             assert isinstance(message, Auth)
+            self._metrics.received.note(Auth, len(payload))
             seat.version = message.version
             self._decide(seat, message.token)
             return
@@ -229,7 +244,7 @@ class Shared(Connection):
         if len(self._denied) >= self._settings.max_documents_per_socket:
             del self._denied[next(iter(self._denied))]
         self._denied[dialect.address] = None
-        self.put(dialect.encode(Denied(reason)))
+        self._answer(Denied, dialect.encode(Denied(reason)))
 
     def dismiss(self, session: Session, code: CloseCode, reason: str) -> None:
         if code == CloseCode.TRY_AGAIN_LATER:
@@ -242,7 +257,7 @@ class Shared(Connection):
             if seat.dialect is session.dialect:
                 self._deny(seat, reason)
                 if seat.version is not None:  # the others know no such message
-                    self.put(seat.dialect.encode(Farewell(reason)))
+                    self._answer(Farewell, seat.dialect.encode(Farewell(reason)))
 
     def on_end(self) -> None:
         for seat in list(self._seats.values()):

@@ -10,21 +10,19 @@ from ydocs import Editor, update
 
 from collab.clock import now
 from collab.connection import TURN_MESSAGES
-from collab.metrics import METRICS, Histogram, Metrics
+from collab.metrics import COUNTER, MAX_LABELS, METRICS, Histogram, Metrics, Traffic
 from collab.protocol.frames import BINARY, TEXT
+from collab.protocol.messages import SyncStep1, Update
 from collab.pulse import BEAT
 from collab.testing import mask_frame, settle, stage
 
-
-def test_every_metric_is_there_from_the_start_and_zero() -> None:
-    assert Metrics().snapshot() == dict.fromkeys(METRICS, 0)
+NOTHING = Metrics().snapshot()
 
 
-@pytest.mark.parametrize("name", ["bytes_in", "commits", "messages_in", "updates"])
-def test_a_counter_of_the_hot_path_is_raised_directly(name: str) -> None:
-    metrics = Metrics()
-    setattr(metrics, name, 3)
-    assert metrics.snapshot() == {**dict.fromkeys(METRICS, 0), name: 3}
+def test_every_counter_is_there_from_the_start_and_says_nothing_yet() -> None:
+    assert NOTHING.keys() == {name for name, metric in METRICS.items() if metric.kind == COUNTER}
+    assert not any(NOTHING.values())
+    assert all((value == {}) == bool(METRICS[name].label) for name, value in NOTHING.items())
 
 
 def test_a_counter_without_labels_is_a_number() -> None:
@@ -42,18 +40,49 @@ def test_a_counter_with_labels_is_told_apart_by_them() -> None:
     assert metrics.snapshot()["closed"] == {"1009": 2, "4508": 2}
 
 
+@pytest.mark.parametrize(("name", "label"), [("closed", ""), ("stalls", "1009")])
+def test_a_counter_has_a_label_or_has_none(name: str, label: str) -> None:
+    metrics = Metrics()
+    with pytest.raises(ValueError, match="told apart"):
+        metrics.count(name, label)
+    assert metrics.snapshot() == NOTHING
+
+
+def test_no_application_makes_a_label_grow_without_bound() -> None:
+    metrics = Metrics()
+    for n in range(2 * MAX_LABELS):
+        metrics.count("upgrades_refused", f"reason {n}", by=2)
+    metrics.count("upgrades_refused", "reason 0")
+    metrics.count("closed", "1009")
+    refused = metrics.snapshot()["upgrades_refused"]
+    assert isinstance(refused, dict)
+    assert len(refused) == MAX_LABELS + 1
+    assert (refused["reason 0"], refused["other"]) == (3, 2 * MAX_LABELS)
+
+
+def test_messages_are_told_apart_by_what_they_are() -> None:
+    traffic = Traffic()
+    traffic[Update][0] += 1
+    traffic.note(SyncStep1, 10, 2)
+    traffic.note("sync_step1", 5)
+    assert traffic.by_name(0) == {"update": 1, "sync_step1": 3}
+    assert traffic.by_name(1) == {"update": 0, "sync_step1": 15}
+    assert traffic.messages == 4
+
+
 def test_what_is_not_described_cannot_be_counted() -> None:
     metrics = Metrics()
     with pytest.raises(KeyError):
         metrics.count("typo")
-    assert metrics.snapshot() == dict.fromkeys(METRICS, 0)
+    assert metrics.snapshot() == NOTHING
 
 
 def test_each_server_counts_for_itself() -> None:
     ours, theirs = Metrics(), Metrics()
     ours.count("stalls")
-    ours.updates += 1
-    assert theirs.snapshot() == dict.fromkeys(METRICS, 0)
+    ours.sent.note(Update, 10)
+    ours.commit_updates.observe(1)
+    assert theirs.snapshot() == NOTHING
 
 
 def test_a_histogram_counts_between_its_bounds_and_sums_up() -> None:
