@@ -245,6 +245,7 @@ def _broadcast(
         frame = dialect.encode(out[0][0])
         if frame:
             told = (Part(frame, out[0][0]),)
+            sent.note(type(out[0][0]), len(frame) * len(group), len(group))
             for deliver in group.values():
                 deliver(frame, told)
         return
@@ -258,8 +259,8 @@ def _broadcast(
         sent.note(type(for_all[0].message), len(frame) * len(group), len(for_all) * len(group))
     else:
         for part, exclude in parts:
-            if part.frame and (told := len(group) - (exclude in group)):
-                sent.note(type(part.message), len(part.frame) * told, told)
+            if part.frame and (members := len(group) - (exclude in group)):
+                sent.note(type(part.message), len(part.frame) * members, members)
     for member, deliver in group.items():
         if member in excluded:
             mine = [part for part, exclude in parts if part.frame and exclude is not member]

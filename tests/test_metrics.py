@@ -159,3 +159,20 @@ def test_the_loop_is_late_while_somebody_holds_it() -> None:
         settle()
         assert hub.pulse.lag >= BEAT / 2, "that it was late is not forgotten at once"
         assert observations(hub.metrics.loop_lag)
+
+
+def test_what_is_broadcast_is_counted_once_for_each_who_is_told() -> None:
+    with stage() as hub:
+        alice, _, _ = hub.yjs("doc"), hub.yjs("doc"), hub.native("doc")
+        settle()
+        before = hub.metrics.sent.by_name(0)
+        alice.send(update(Editor(1).type("x")))
+        settle()
+        alice.send_raw(b"".join(mask_frame(BINARY, update(Editor(n).type("y"))) for n in (2, 3)))
+        settle()
+        hub.clients[2].send({"type": "chat", "text": "hi"})
+        settle()
+        after = hub.metrics.sent.by_name(0)
+        assert after["update"] - before.get("update", 0) == 6, "two at once are told as one"
+        assert "relay" not in after, "nobody else speaks the native protocol"
+        assert hub.metrics.received.by_name(0)["relay"] == 1
