@@ -1,4 +1,4 @@
-"""The application that is served when there is no other: the endpoints, and errors as JSON."""
+"""The application that is served when there is no other: the endpoints, the page, and errors as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from collab.ext import Collab
-from collab.web import admin
+from collab.web import admin, pages
 from collab.web.answers import answer_flask
 
 
@@ -26,5 +26,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.update(config or {})
     Collab(app)
     admin.register(app)
+    app.register_blueprint(pages.blueprint)
     app.register_error_handler(HTTPException, answer_flask)
     return app

@@ -101,6 +101,11 @@ class Settings:
         "",
         "where commands reach a server on another machine, such as https://docs.example.org; with COLLAB_ADMIN_TOKEN",
     )
+    pages: str = _setting(
+        "auto",
+        "whether the editor's page is at /: auto (while only this machine can reach the server), on or off",
+        choices=("auto", "on", "off"),
+    )
     allowed_origins: str = _setting(
         "", "origins of pages that may connect besides those of this host, by commas: https://app.example.org, or *"
     )

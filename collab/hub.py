@@ -64,6 +64,7 @@ class Hub:
         urls: where it is served, as `http://host:port`, if that is known.
         started: when it did so, in seconds since 1970; 0 before.
         draining: whether new sessions are refused, and those that there are sent away.
+        exposed: whether other machines can reach it, as far as its host knows.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Hub:
         self.versions = Versions(store.another(), self.documents)
         self.admission = Admission(settings, auth or Trusting(), self.rooms)
         self.connections: set[Connection] = set()
-        self.stopping = self.draining = False
+        self.stopping = self.draining = self.exposed = False
         self.urls: list[str] = []
         self.started = 0.0
         self._tick_at = self._clean_up_at = 0.0

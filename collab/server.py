@@ -96,14 +96,16 @@ def post_worker_init(worker: Any) -> None:
     """
     app = _application(worker)
     hub: Hub = app.extensions["collab"]
-    open_to_all = hub.auth.believes and _exposed(listener.getsockname() for listener in worker.sockets)
-    if open_to_all:
-        worker.log.error(_OPEN_TO_ALL, open_to_all)
+    exposed = _exposed(listener.getsockname() for listener in worker.sockets)
+    if exposed and hub.auth.believes:
+        worker.log.error(_OPEN_TO_ALL, exposed)
         sys.exit(_APP_LOAD_ERROR)
+    hub.exposed = bool(exposed)
     log = logging.getLogger("collab")
     log.handlers = worker.log.error_log.handlers
     log.setLevel(worker.log.error_log.level)
     hub.urls = [url for url in (_url(listener.getsockname()) for listener in worker.sockets) if url]
+    _invite(worker, app)
     hub.start()
     hub.crew.spawn("gunicorn watch", _watch, worker, hub)
     hub.crew.spawn("control", _control, hub, app.extensions.get("collab_admin"))
@@ -127,6 +129,16 @@ def _exposed(addresses: Iterable[Any]) -> str:
         except ValueError:
             continue
     return ", ".join(found)
+
+
+def _invite(worker: Any, app: Flask) -> None:
+    """Say where the page is, if it is shown."""
+    from collab.web import pages
+
+    hub: Hub = app.extensions["collab"]
+    if pages.blueprint.name in app.blueprints and pages.are_shown(hub):
+        for url in hub.urls:
+            worker.log.info("Open %s/ to try it", url)
 
 
 def _watch(worker: Any, hub: Hub) -> None:
