@@ -386,8 +386,8 @@ def test_while_it_stops_nobody_else_is_let_in_nor_waited_for(serve: Serve) -> No
         silent, polite = (stack.enter_context(connect(running.port, "/yjs/doc")) for _ in range(2))
         _idle, slow, kept = (stack.enter_context(Wire(running.port)) for _ in range(3))
         slow.send(request("/yjs/doc")[:50])
-        kept.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert kept.read_answer().status == 404
+        kept.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert kept.read_answer().status == 200
         running.process.send_signal(signal.SIGTERM)
         silent.read_closed()
         polite.read_closed()
