@@ -19,6 +19,7 @@ from collab.auth import by_settings
 from collab.config import Settings
 from collab.hub import Hub
 from collab.metrics import Metrics
+from collab.platforms import loss
 from collab.stores import open_store
 from collab.web import admin, api, health, sockets
 from collab.web.login import ApplicationAuthenticator, Decision
@@ -50,7 +51,8 @@ class Collab:
         """
         settings = Settings.load(app.config, os.environ)
         auth = ApplicationAuthenticator(app, self._decision) if self._decision else by_settings(settings)
-        app.extensions["collab"] = Hub(settings, open_store(settings.store), Metrics(), self._seed, auth)
+        hub = app.extensions["collab"] = Hub(settings, open_store(settings.store), Metrics(), self._seed, auth)
+        hub.warnings += filter(None, [loss(settings.store, os.environ)])
         self._apps.add(app)
         sockets.register(app)
         api.register(app)

@@ -63,6 +63,7 @@ class Hub:
         pulse: how late the event loop comes.
         urls: where it is served, as `http://host:port`, if that is known.
         started: when it did so, in seconds since 1970; 0 before.
+        warnings: what its operator has to know though all is well; to be set before it starts.
         draining: whether new sessions are refused, and those that there are sent away.
         exposed: whether other machines can reach it, as far as its host knows.
     """
@@ -86,6 +87,7 @@ class Hub:
         self.connections: set[Connection] = set()
         self.stopping = self.draining = self.exposed = False
         self.urls: list[str] = []
+        self.warnings: list[str] = []
         self.started = 0.0
         self._tick_at = self._clean_up_at = 0.0
         self._over = False
@@ -103,6 +105,8 @@ class Hub:
             self.crew.spawn("hub", self._run)
             self.crew.spawn("pulse", self.pulse.run)
             self.caretaker.start()
+            for warning in self.warnings:
+                log.warning("%s", warning)
 
     def unready(self) -> list[str]:
         """Why nobody should be sent here now; nothing if all is well."""

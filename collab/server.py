@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from collab.auth import check
 from collab.config import Settings
 from collab.errors import ConfigError
+from collab.platforms import setting
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -48,8 +49,14 @@ _APP_LOAD_ERROR = 4
 _OPEN_TO_ALL = (
     "Whoever reaches %s could come in as anybody they like, since COLLAB_AUTH is dev, which is for this machine alone. "
     "Set COLLAB_AUTH=jwt and what tokens are checked with (COLLAB_JWT_SECRET, COLLAB_JWT_PUBLIC_KEY or "
-    "COLLAB_JWT_JWKS_URL), give your application an authenticator, or listen on 127.0.0.1."
+    "COLLAB_JWT_JWKS_URL), give your application an authenticator, or listen on 127.0.0.1.%s"
 )
+_PROXY_OPEN_TO_ALL = (
+    "Whoever the proxies in COLLAB_TRUSTED_PROXIES bring can come in as anybody they like, since COLLAB_AUTH is dev. "
+    "Before others can reach them, set COLLAB_AUTH=jwt and what tokens are checked with (COLLAB_JWT_SECRET, "
+    "COLLAB_JWT_PUBLIC_KEY or COLLAB_JWT_JWKS_URL), or give your application an authenticator."
+)
+_TOKENS = 'COLLAB_AUTH=jwt COLLAB_JWT_SECRET="$(openssl rand -base64 48)"'
 
 
 def on_starting(server: Any) -> None:
@@ -58,8 +65,9 @@ def on_starting(server: Any) -> None:
     if workers > 1:
         server.log.error(
             "%d workers are asked for (WEB_CONCURRENCY or --workers), but several processes need a bus between them, "
-            "or the users of one document would not see each other; this version has none: set it to 1.",
+            "or the users of one document would not see each other; this version has none: set it to 1.%s",
             workers,
+            setting(os.environ, "WEB_CONCURRENCY=1"),
         )
         sys.exit(1)
     try:
@@ -73,7 +81,7 @@ def on_starting(server: Any) -> None:
         sys.exit(1)
     open_to_all = own and settings.auth == "dev" and _exposed(server.cfg.address)
     if open_to_all:
-        server.log.error(_OPEN_TO_ALL, open_to_all)
+        server.log.error(_OPEN_TO_ALL, open_to_all, setting(os.environ, _TOKENS))
         sys.exit(1)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit < LOW_DESCRIPTORS:
@@ -98,9 +106,12 @@ def post_worker_init(worker: Any) -> None:
     hub: Hub = app.extensions["collab"]
     exposed = _exposed(listener.getsockname() for listener in worker.sockets)
     if exposed and hub.auth.believes:
-        worker.log.error(_OPEN_TO_ALL, exposed)
+        worker.log.error(_OPEN_TO_ALL, exposed, setting(os.environ, _TOKENS))
         sys.exit(_APP_LOAD_ERROR)
-    hub.exposed = bool(exposed)
+    # Whom a proxy brings is not from this machine, wherever the proxy is.
+    hub.exposed = bool(exposed or hub.settings.proxies)
+    if hub.settings.proxies and hub.auth.believes:
+        hub.warnings.append(_PROXY_OPEN_TO_ALL + setting(os.environ, _TOKENS))
     log = logging.getLogger("collab")
     log.handlers = worker.log.error_log.handlers
     log.setLevel(worker.log.error_log.level)

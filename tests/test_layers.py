@@ -31,7 +31,7 @@ LAYERS = (
         "room",
         "presence",
     },
-    {"transport", "stores", "auth", "keys", "keyset", "tokens"},
+    {"transport", "stores", "auth", "keys", "keyset", "tokens", "platforms"},
     {
         "admission",
         "crew",

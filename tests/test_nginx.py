@@ -190,6 +190,11 @@ def test_a_slash_too_many_does_not_lead_to_it_either(nginx: Nginx) -> None:
 def test_whether_it_is_ready_is_to_be_seen_from_outside(nginx: Nginx) -> None:
     answer = ask(nginx.port, get("/readyz"))
     assert (answer.status, json.loads(answer.body)["ready"]) == (200, True)
+    assert ask(nginx.port, get("/healthz")).status == 200
+
+
+def test_no_page_is_shown_to_strangers_unless_it_is_asked_for(nginx: Nginx) -> None:
+    assert ask(nginx.port, get("/")).status == 404
 
 
 def test_a_session_may_follow_requests_on_one_connection(nginx: Nginx) -> None:

@@ -252,9 +252,24 @@ def test_a_platforms_server_refuses_to_be_open_to_all() -> None:
     is_refused(run(PROCFILE, PORT="0"), "0.0.0.0:")
 
 
+def test_on_heroku_what_to_set_is_said_as_it_is_set_there() -> None:
+    several = run(PROCFILE, PORT="0", DYNO="web.1", WEB_CONCURRENCY="2")
+    assert "heroku config:set WEB_CONCURRENCY=1\n" in several.stdout
+    open_to_all = run(PROCFILE, PORT="0", DYNO="web.1", WEB_CONCURRENCY="1")
+    is_refused(open_to_all, "0.0.0.0:")
+    assert "heroku config:set COLLAB_AUTH=jwt COLLAB_JWT_SECRET=" in open_to_all.stdout
+
+
 @pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::]:0", ":0"])
 def test_an_application_around_it_is_not_open_to_all_either(tmp_path: Path, bind: str) -> None:
     is_refused(run(embedding(tmp_path, EMBEDDING, bind)), "[::]:" if "[" in bind else "0.0.0.0:")
+
+
+def test_behind_a_proxy_it_is_warned_of_even_on_this_machines_own_address(serve: Serve) -> None:
+    running = serve(COLLAB_TRUSTED_PROXIES=HOST)
+    assert running.wait_output("COLLAB_TRUSTED_PROXIES bring can come in as anybody").count("COLLAB_AUTH is dev") == 1
+    running.stop()
+    assert "COLLAB_AUTH is dev" not in serve(COLLAB_TRUSTED_PROXIES=HOST, **TOKENS).output
 
 
 def test_one_of_several_addresses_is_enough_to_refuse(tmp_path: Path) -> None:
