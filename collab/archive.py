@@ -21,6 +21,7 @@ from collab.config import Settings
 from collab.document import Document
 from collab.errors import Damaged, InvalidUpdate, Quarantined, StoreError
 from collab.journal import RECORD_COST, Journal, Unstored
+from collab.logs import logger, tell
 from collab.metrics import Metrics
 from collab.offloop import OffLoop
 from collab.protocol.yupdate import EMPTY_STATE_VECTOR, parse_state_vector
@@ -35,10 +36,15 @@ MAX_PEOPLE: Final = 1000
 PAUSE: Final = 30.0
 """Seconds for which documents are not kept in order after the store has failed at it."""
 
+QUARANTINED: Final = (
+    "Document %(document)r cannot be read and is in quarantine: %(error)s. Look with `collab quarantine show`; restore "
+    "it from a backup, or let it go on with `collab quarantine release`."
+)
+
 Seed = Callable[[str], str | None]
 """Given the id of a document that does not exist yet, the plain text that it begins with, or None."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Opened(NamedTuple):
@@ -90,12 +96,7 @@ class Archive:
         except (Damaged, InvalidUpdate) as error:
             self._off.call(self._store.quarantine, document_id, str(error))
             self._metrics.count("quarantined")
-            log.error(
-                "Document %r cannot be read and is in quarantine: %s. Look with `collab quarantine show`; restore it "
-                "from a backup, or let it go on with `collab quarantine release`.",
-                document_id,
-                error,
-            )
+            tell(log, logging.ERROR, QUARANTINED, document=document_id, error=error)
             raise Quarantined(str(error)) from None
         journal = self._journal(loaded)
         return Opened(document, journal, _seeds(document_id, document))
@@ -162,7 +163,9 @@ class Archive:
             except StoreError as error:
                 for room in noted_rooms:
                     room.people = {**noted_rooms[room], **room.people}
-                self._failed("Who was in %d documents could not be noted: %s", len(notes), error)
+                self._failed(
+                    "Who was in %(documents)d documents could not be noted: %(error)s", error, documents=len(notes)
+                )
 
     def large(self, room: Room) -> bool:
         """Whether `room` has gained so much that it is worth a compaction; as much as it was, for a large one."""
@@ -201,13 +204,14 @@ class Archive:
         try:
             work(room)
         except (StoreError, InvalidUpdate) as error:
-            self._failed("Document %r is stored, but could not be kept in order: %s", room.document_id, error)
+            text = "Document %(document)r is stored, but could not be kept in order: %(error)s"
+            self._failed(text, error, document=room.document_id)
 
-    def _failed(self, text: str, *args: object) -> None:
+    def _failed(self, text: str, error: Exception, **facts: object) -> None:
         """Count it, and let the store alone with such things for a while; each while is told of once."""
         self._metrics.count("store_failures")
         if now() >= self._again_at:
-            log.warning(text, *args)
+            tell(log, logging.WARNING, text, error=error, **facts)
         self._again_at = now() + PAUSE
 
     # ---- what others have done to the store
@@ -232,11 +236,8 @@ class Archive:
         except Quarantined:
             return False  # whoever comes back is told
         except Damaged as error:
-            log.error(
-                "What the store has of document %r is damaged, and what is open here goes on: %s",
-                room.document_id,
-                error,
-            )
+            text = "What the store has of document %(document)r is damaged, and what is open here goes on: %(error)s"
+            tell(log, logging.ERROR, text, document=room.document_id, error=error)
             return True
         if loaded is None:
             return new

@@ -15,12 +15,13 @@ from collab.archive import Archive, Seed
 from collab.config import Settings
 from collab.crew import Crew
 from collab.errors import InvalidUpdate, StoreError
+from collab.logs import logger, tell
 from collab.metrics import Metrics
 from collab.room import Room
 from collab.saver import Saver
 from collab.stores.base import Store
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Caretaker:
@@ -135,7 +136,8 @@ class Caretaker:
                     self._gone(room)
             except (StoreError, InvalidUpdate) as error:
                 self._metrics.count("store_failures")
-                log.warning("What others have made of document %r cannot be told now: %s", document_id, error)
+                text = "What others have made of document %(document)r cannot be told now: %(error)s"
+                tell(log, logging.WARNING, text, document=document_id, error=error)
                 self.archive.again([document_id])
 
     def put_away(self, timeout: float) -> None:

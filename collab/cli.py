@@ -29,10 +29,17 @@ def main() -> None:
 @click.option(
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
 )
-def serve(host: str, port: int) -> None:
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error", "critical"]),
+    help="The least that is logged.",
+)
+def serve(host: str, port: int, log_level: str) -> None:
     """Run the server until it is told to stop (Ctrl-C or SIGTERM)."""
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    arguments = ["-c", "python:collab.server", "--bind", bind, OWN]
+    arguments = ["-c", "python:collab.server", "--bind", bind, "--log-level", log_level, OWN]
     # gunicorn takes this process over, so that signals and the exit code are its own.
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])
 

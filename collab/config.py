@@ -78,6 +78,8 @@ class Settings:
     )
     version_keep: int = _setting(50, "versions without a name that are kept of each document", least=1)
 
+    log_format: str = _setting("text", "how lines of the log look: text or json", choices=("text", "json"))
+
     auth: str = _setting(
         "dev", "who tells who somebody is: dev (they do themselves) or jwt (a token)", choices=("dev", "jwt")
     )

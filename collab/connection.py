@@ -7,12 +7,14 @@ the first message, for the document). `close` and `tick` never do.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from gevent import sleep
 from gevent.event import Event
 
 from collab.clock import now
+from collab.comings import LOST, Ending
 from collab.config import Settings
 from collab.crew import Crew
 from collab.door import CLOSED, CLOSING, OPEN, Door
@@ -47,6 +49,8 @@ LONGEST_PAUSE: Final = 1.0
 
 _MINUTE: Final = 60.0
 
+_numbers = count(1)
+
 _PING_FRAME: Final = frames.encode_frame(PING, b"")
 
 
@@ -55,6 +59,11 @@ class Connection(Door):
 
     Attributes:
         address: where the client is.
+        number: of this connection in this process.
+        since: when it began.
+        ending: why it is over, or will be.
+        bytes_in: that were read.
+        messages_in: that were read, pings and the like included.
         meter: what its user may send; its own until it is known who that is.
     """
 
@@ -67,21 +76,29 @@ class Connection(Door):
         "_ping_at",
         "active",
         "address",
+        "bytes_in",
         "due",
+        "ending",
         "heard",
+        "messages_in",
         "meter",
+        "number",
         "on_message",
+        "since",
         "vanished",
     )
 
     def __init__(self, socket: Socket, settings: Settings, metrics: Metrics, crew: Crew, address: str = "") -> None:
         super().__init__(socket, settings, metrics, crew)
         self.address = address
+        self.number = next(_numbers)
         self.meter = Meter(settings.rate_messages, settings.rate_bytes)
         self._parser = FrameParser(settings.max_message_size)
         self.on_message: Callable[[bytes, bool], None]  # what becomes of a message; whoever extends this says so
         self.vanished = True  # it ends without anybody having meant it to
-        self.heard = self.active = now()  # last sign of life, last message
+        self.ending = LOST
+        self.bytes_in = self.messages_in = 0
+        self.since = self.heard = self.active = now()  # last sign of life, last message
         self._ping_at = self.due = self.heard + settings.ping_interval
         self._beat_at = float("inf")
         self._close_by = 0.0
@@ -126,6 +143,8 @@ class Connection(Door):
         while data := self._socket.receive(CHUNK if self.meter.flooding_since is None else SLICE):
             self.heard = now()
             messages = self._parser.feed(data)
+            self.bytes_in += len(data)
+            self.messages_in += len(messages)
             wait = self.meter.spend(len(messages), len(data), self.heard)
             if not self._take(messages):
                 return
@@ -174,11 +193,12 @@ class Connection(Door):
         if self.state is not OPEN:
             return False
         try:
-            code, _ = frames.parse_close(payload)
+            code, reason = frames.parse_close(payload)
         except FrameError as error:
             self._fail(error)
             return True
         self.vanished = code not in DELIBERATE
+        self.ending = Ending("client", code, reason)
         self.on_end()
         self.put(frames.encode_close(code) if code != 1005 else frames.encode_frame(CLOSE, b""))
         self.state = CLOSING
@@ -207,6 +227,7 @@ class Connection(Door):
         if self.state is not OPEN:
             return
         self.vanished = False
+        self.ending = Ending("server", int(code), reason)
         self.on_end()
         self.put(frames.encode_close(code, reason))
         self.state = CLOSING
@@ -236,6 +257,7 @@ class Connection(Door):
         if at >= self._ping_at:
             if not self.heard_since(at - 2 * self._settings.ping_interval):
                 self._metrics.count("closed", "dead")
+                self.ending = LOST._replace(reason="no sign of life")
                 self.lost()
             elif self.backlog is None:
                 self.put(_PING_FRAME)

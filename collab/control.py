@@ -9,7 +9,6 @@ Invariants borne here:
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 from pathlib import Path
@@ -19,6 +18,7 @@ from gevent import socket as gevent_socket
 from gevent.pywsgi import WSGIServer
 
 from collab.hub import Hub
+from collab.logs import logger
 from collab.web.admin import Admin, create_admin
 
 MAX_PATH: Final = 100
@@ -32,7 +32,7 @@ CANNOT: Final = (
     "this server; give it a path of its own."
 )
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Control:

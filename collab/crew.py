@@ -6,7 +6,6 @@ are gone.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +13,10 @@ import gevent
 from gevent import GreenletExit, getcurrent
 from gevent.event import Event
 
+from collab.logs import logger
 from collab.metrics import Metrics
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Crew:

@@ -24,9 +24,26 @@ OPEN, CLOSING, CLOSED = range(3)
 
 
 class Door:
-    """The sending side of a connection."""
+    """The sending side of a connection.
 
-    __slots__ = ("_crew", "_metrics", "_over", "_resume", "_send", "_settings", "_socket", "backlog", "state")
+    Attributes:
+        bytes_out: that the socket has taken.
+        messages_out: that were sent or wait; what is said in one breath to one client alone counts once.
+    """
+
+    __slots__ = (
+        "_crew",
+        "_metrics",
+        "_over",
+        "_resume",
+        "_send",
+        "_settings",
+        "_socket",
+        "backlog",
+        "bytes_out",
+        "messages_out",
+        "state",
+    )
 
     def __init__(self, socket: Socket, settings: Settings, metrics: Metrics, crew: Crew) -> None:
         self._socket = socket
@@ -36,6 +53,7 @@ class Door:
         self._crew = crew
         self.state = OPEN
         self.backlog: Backlog | None = None
+        self.bytes_out = self.messages_out = 0
         self._resume: Event | None = None  # the reader waits for it while its client is congested
         self._over: Event | None = None
 
@@ -47,6 +65,7 @@ class Door:
         """Send a frame for this client alone, behind all that waits; nothing follows a close frame."""
         if self.state is not OPEN:
             return
+        self.messages_out += 1
         if self.backlog is not None:
             self.backlog.reply(frame)
         else:
@@ -61,6 +80,7 @@ class Door:
         except OSError:
             self.lost()
             return
+        self.bytes_out += sent
         if sent < len(frame):
             settings = self._settings
             self._metrics.count("stalls")
@@ -96,7 +116,9 @@ class Door:
             rest = memoryview(chunk)
             while rest:
                 try:
-                    rest = rest[self._send(rest) :]
+                    sent = self._send(rest)
+                    self.bytes_out += sent
+                    rest = rest[sent:]
                     backlog.progress = now()
                 except BlockingIOError:
                     self._socket.wait_writable()

@@ -5,13 +5,13 @@ Bound here: stopping is ask, prove, deadline (`stop`).
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from gevent import sleep
 from gevent.event import Event
 from gevent.queue import Empty
 
+from collab import comings
 from collab.admission import Admission
 from collab.archive import Seed
 from collab.auth import Authenticator, Trusting
@@ -20,6 +20,7 @@ from collab.config import Settings
 from collab.connection import Connection
 from collab.crew import Crew
 from collab.identity import Credentials
+from collab.logs import LIMITER, logger
 from collab.member import Member
 from collab.metrics import Metrics
 from collab.protocol.frames import CloseCode
@@ -27,13 +28,14 @@ from collab.protocol.hocuspocus import Hocuspocus
 from collab.protocol.messages import Say
 from collab.pulse import Pulse
 from collab.rooms import Rooms
+from collab.session import Session
 from collab.shared import Shared
 from collab.solo import Arrival, Solo
 from collab.stores.base import Store
 from collab.transport import Socket
 from collab.versions import Versions
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 TICK: Final = 1.0
 """Seconds between looks at what is due: pings, presence, goodbyes that are not answered, what others have stored."""
@@ -131,7 +133,7 @@ class Hub:
         `address` is where the client is.
         """
         connection = Solo(self, Socket(fileno), address, arrival)
-        self._begin(connection, arrival.dialect.name)
+        self._begin(connection, arrival.dialect.name, connection.session)
         return connection
 
     def open_shared(self, fileno: int, address: str, credentials: Credentials) -> Shared:
@@ -140,11 +142,12 @@ class Hub:
         self._begin(connection, Hocuspocus.name)
         return connection
 
-    def _begin(self, connection: Connection, dialect: str) -> None:
+    def _begin(self, connection: Connection, dialect: str, session: Session | None = None) -> None:
         self.start()
         self.connections.add(connection)
         self.admission.connect(connection.address)
         self.metrics.count("connections", dialect)
+        comings.came(connection, dialect, session)
         self.crew.spawn("reader", connection.run)
 
     def forget(self, connection: Connection) -> None:
@@ -243,6 +246,7 @@ class Hub:
         for session in list(self.admission.expiring):
             session.expire(wall)
         self.caretaker.tick()
+        self.metrics.count("log_lines_left_out", by=LIMITER.tick())
 
     def clean_up(self, at: float) -> None:
         """What happens every clean-up interval: end who is idle or stuck, let go of rooms where nobody is."""
@@ -290,5 +294,6 @@ class Hub:
             self.crew.kill()
         self.versions.close(1.0)
         self.caretaker.close()
+        self.metrics.count("log_lines_left_out", by=LIMITER.finish())
         log.info("Stopped; counted since the start: %s", self.metrics.snapshot())
         self._stopped.set()

@@ -11,7 +11,6 @@ Invariants borne here:
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from typing import IO, Any, Final
 from urllib.error import HTTPError
@@ -23,13 +22,14 @@ from gevent.event import Event
 from collab.clock import now
 from collab.errors import HandshakeRefused, Unauthenticated
 from collab.keys import Keys, flaw
+from collab.logs import logger
 
 RETRY: Final = 5.0
 """Seconds between the beginnings of two fetches."""
 FETCH_TIMEOUT: Final = 5.0
 MAX_BYTES: Final = 256 * 1024
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class KeySet(Keys):

@@ -68,6 +68,10 @@ class Listener:
         """What the client needs to know of the room."""
         raise NotImplementedError
 
+    def refused(self, error: ProtocolError) -> None:
+        """A message was refused that no client should send."""
+        raise NotImplementedError
+
     # ---- what the client is due
 
     def number(self) -> int:
@@ -109,6 +113,7 @@ class Listener:
     def deliver(self, frame: bytes, parts: Sequence[Part]) -> None:
         """Send a broadcast, or keep for later what the socket does not take."""
         connection = self.connection
+        connection.messages_out += len(parts)
         backlog = connection.backlog
         if backlog is None:
             connection.push(frame)
@@ -178,6 +183,7 @@ class Listener:
                 self.reply(Taken(False))
         self.reply(Error.of(error, update or None))
         if not isinstance(error, _NO_ABUSE):
+            self.refused(error)
             self.connection.count_invalid()
 
     def repaired(self, repair: Repair) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 from gevent import get_hub
 
+from collab.logs import logger
 from collab.metrics import Metrics
 from collab.room import Room
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class LoopPass:

@@ -7,7 +7,6 @@ gevent's thread pool is twice the work at each call, and gives its threads whate
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,9 +16,10 @@ from gevent import Timeout, get_hub
 from gevent.event import AsyncResult
 from gevent.monkey import get_original
 
+from collab.logs import logger
 from collab.stores.base import Store
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 STACK: Final = 16 * 1024 * 1024
 """Bytes of stack: documents that nest as deep as they may take most of 8 MB to be taken apart."""

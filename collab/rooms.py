@@ -23,13 +23,14 @@ from collab.clock import now
 from collab.config import Settings
 from collab.crew import Crew
 from collab.errors import CollabError, Quarantined, StoreError
+from collab.logs import logger, tell
 from collab.looppass import LoopPass
 from collab.metrics import Metrics
 from collab.protocol.frames import CloseCode
 from collab.room import Room
 from collab.stores.base import Store
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LOAD_TIMEOUT: Final = 20.0
 """Seconds that a visitor waits for its document: that it is gone itself nobody sees before."""
@@ -142,7 +143,13 @@ class Rooms:
         except Quarantined as error:
             outcome = error
         except CollabError as error:
-            log.error("Document %r could not be loaded: %s", document_id, error)
+            tell(
+                log,
+                logging.ERROR,
+                "Document %(document)r could not be loaded: %(error)s",
+                document=document_id,
+                error=error,
+            )
             self.caretaker.saver.doubt()
             outcome = StoreError(str(error))
         finally:

@@ -10,7 +10,6 @@ Invariants borne here:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
@@ -20,6 +19,7 @@ from gevent.event import Event
 from collab.clock import now
 from collab.config import Settings
 from collab.errors import StoreError
+from collab.logs import logger
 from collab.metrics import Metrics
 from collab.offloop import OffLoop
 from collab.room import Room
@@ -36,7 +36,7 @@ PATIENCE: Final = 5.0
 P = ParamSpec("P")
 R = TypeVar("R")
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class _Entry(NamedTuple):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from collab.protocol.hocuspocus import Hocuspocus
 from collab.session import Session
+
+MAX_HELD: Final = 256
+"""Messages that are held at most while it is being decided who that is."""
 
 
 class Seat:
@@ -28,3 +33,33 @@ class Seat:
         self.deciding = self.admitted = self.gone = False
         self.by = by
         self.version: str | None = None
+
+
+class Held:
+    """What is held for all the seats of one connection, within bounds.
+
+    Args:
+        most: bytes.
+    """
+
+    __slots__ = ("_bytes", "_messages", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = self._messages = 0
+
+    def take(self, seat: Seat, payload: bytes) -> bool:
+        """Hold a message for `seat`; False if that is too much."""
+        self._bytes += len(payload)
+        self._messages += 1
+        if self._bytes > self._most or self._messages > MAX_HELD:
+            return False
+        seat.held.append(payload)
+        return True
+
+    def give_back(self, seat: Seat) -> list[bytes]:
+        """What was held for `seat`, and no longer is."""
+        held, seat.held = seat.held, []
+        self._bytes -= sum(map(len, held))
+        self._messages -= len(held)
+        return held

@@ -9,7 +9,6 @@ This module is imported by gunicorn's master, before gevent has patched anything
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 import resource
 import signal
@@ -22,6 +21,7 @@ from collab.auth import check
 from collab.config import Settings
 from collab.errors import ConfigError
 from collab.platforms import setting
+from collab.serverlog import dress, join
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -38,6 +38,7 @@ limit_request_line = 8190
 # All servers of one user would share it, and it can start workers, of which there must be one.
 control_socket_disable = True
 # The default but for the query, in which there may be a token.
+logger_class = "collab.serverlog.ServerLog"
 access_log_format = '%(h)s %(l)s %(u)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 LOW_DESCRIPTORS = 4096
 
@@ -61,6 +62,7 @@ _TOKENS = 'COLLAB_AUTH=jwt COLLAB_JWT_SECRET="$(openssl rand -base64 48)"'
 
 def on_starting(server: Any) -> None:
     """Refuse, before anything is bound, what would split documents between processes."""
+    join(server.log)
     workers = server.cfg.workers
     if workers > 1:
         server.log.error(
@@ -112,9 +114,8 @@ def post_worker_init(worker: Any) -> None:
     hub.exposed = bool(exposed or hub.settings.proxies)
     if hub.settings.proxies and hub.auth.believes:
         hub.warnings.append(_PROXY_OPEN_TO_ALL + setting(os.environ, _TOKENS))
-    log = logging.getLogger("collab")
-    log.handlers = worker.log.error_log.handlers
-    log.setLevel(worker.log.error_log.level)
+    dress(worker.log, hub.settings.log_format)  # an application may have a setting of its own
+    join(worker.log)
     hub.urls = [url for url in (_url(listener.getsockname()) for listener in worker.sockets) if url]
     _invite(worker, app)
     hub.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from collab import comings
 from collab.clock import ksuid, now, utc
 from collab.connection import Connection
 from collab.door import OPEN
@@ -159,7 +160,7 @@ class Session(Listener):
         if not isinstance(old, Session) or (not old.anonymous if self.anonymous else old.user_id != self.user_id):
             self._resumes = None
             return False
-        self.id, self.connected_at = old.id, old.connected_at
+        was, self.id, self.connected_at = self.id, old.id, old.connected_at
         self._hub.admission.leave(self)
         self.user = self.user._replace(id=old.user_id, name=old.user_name, anonymous=old.anonymous)
         self._hub.admission.enter(self)
@@ -171,6 +172,7 @@ class Session(Listener):
         old.room = None
         old.lost()
         self._metrics.count("resumed")
+        comings.resumed(self, was)
         return True
 
     def leave(self, *, for_good: bool = False) -> None:
@@ -208,6 +210,9 @@ class Session(Listener):
                 HANDLERS[kind](self, self.room, message)
             except ProtocolError as error:
                 self.refuse(error)
+
+    def refused(self, error: ProtocolError) -> None:
+        comings.refused_message(self, error)
 
     # ---- what it may do
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from gevent.event import Event
 
+from collab import comings
 from collab.backlog import Backlog
 from collab.clock import now
 from collab.connection import Connection
@@ -25,7 +26,7 @@ from collab.names import is_name
 from collab.protocol.frames import BINARY, CloseCode, encode_frame
 from collab.protocol.hocuspocus import AUTH, AWARENESS, CLOSE, PING, PONG, SYNC, Hocuspocus, open_envelope
 from collab.protocol.messages import Auth, Denied, Farewell, Ignored, Ping, Pong, Presence, Quit
-from collab.seat import Seat
+from collab.seat import Held, Seat
 from collab.session import Session
 from collab.transport import Socket
 
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
 BEAT: Final = 20.0
 """Seconds between messages: the provider gives a connection up that brought it none for 30."""
-
-MAX_HELD: Final = 256
-"""Messages that are held at most while it is being decided who that is."""
 
 RETRY: Final = 2.0
 """Seconds between tries to open a document that cannot be loaded now."""
@@ -50,8 +48,7 @@ class Shared(Connection):
         "_by",
         "_credentials",
         "_denied",
-        "_held_bytes",
-        "_held_messages",
+        "_held",
         "_hub",
         "_latest",
         "_seats",
@@ -64,7 +61,7 @@ class Shared(Connection):
         self._credentials = credentials
         self._seats: dict[bytes, Seat] = {}
         self._denied: dict[bytes, None] = {}  # the latest addresses that were denied and not tried again
-        self._held_bytes = self._held_messages = 0
+        self._held = Held(hub.settings.max_unauthenticated_bytes)
         self._admitted = self._shows_tokens = False
         self._latest: Session | None = None  # who was last spoken to
         self.on_message = self._take_message
@@ -103,7 +100,7 @@ class Shared(Connection):
         elif kind == CLOSE:
             self._metrics.received.note(Quit, len(payload))
             if seat is not None:
-                self._drop(seat)
+                self._drop(seat, "the client left")
         elif seat is not None or self._begins(address, kind):
             self._want(seat or self._take_seat(address), payload, kind)
         else:
@@ -155,15 +152,12 @@ class Shared(Connection):
             seat.version = message.version
             self._decide(seat, message.token)
             return
-        self._held_bytes += len(payload)
-        self._held_messages += 1
-        if self._held_bytes > self._settings.max_unauthenticated_bytes or self._held_messages > MAX_HELD:
+        if not self._held.take(seat, payload):
             if seat.admitted:
                 self.close(CloseCode.TRY_AGAIN_LATER, "a document cannot be loaded now; come back later")
             else:
                 self.close(CloseCode.ABUSE, "too much before it was decided who this is")
             return
-        seat.held.append(payload)
         if not seat.deciding and (self._credentials.token is not None or not self._hub.auth.needs_token):
             self._decide(seat, None)
 
@@ -181,6 +175,7 @@ class Shared(Connection):
             user = self._hub.admission.decide(document_id, shown)
         except HandshakeRefused as error:
             self._metrics.count("upgrades_refused", error.code)
+            comings.denied(self, seat.dialect.document_name, error)
             self._deny(seat, str(error))
             if error.status < 500:
                 self.count_invalid()
@@ -214,30 +209,26 @@ class Shared(Connection):
         self._admitted = True
         self.meter = self._hub.admission.meter(session.user_id)
         seat.session, seat.deciding = session, False
-        held, seat.held = seat.held, []
-        self._give_back(held)
-        for payload in held:
+        comings.entered(session)
+        for payload in self._held.give_back(seat):
             session.on_message(payload, False)
-
-    def _give_back(self, held: list[bytes]) -> None:
-        self._held_bytes -= sum(map(len, held))
-        self._held_messages -= len(held)
 
     # ---- going
 
-    def _drop(self, seat: Seat) -> None:
+    def _drop(self, seat: Seat, reason: str) -> None:
         """Nobody is in `seat` any more, or wants to be."""
         if seat.gone:
             return
         seat.gone = True
         del self._seats[seat.dialect.address]
-        self._give_back(seat.held)
+        self._held.give_back(seat)
         if seat.session is not None:
             seat.session.leave(for_good=True)
+            comings.left(seat.session, reason)
 
     def _deny(self, seat: Seat, reason: str) -> None:
         if not seat.gone:
-            self._drop(seat)
+            self._drop(seat, reason)
             self._say_denied(seat.dialect, reason)
 
     def _say_denied(self, dialect: Hocuspocus, reason: str) -> None:
@@ -266,6 +257,10 @@ class Shared(Connection):
 
     def finish(self) -> None:
         super().finish()
+        for seat in self._seats.values():
+            if seat.session is not None:
+                comings.left(seat.session, "the connection is over")
+        comings.went(self, Hocuspocus.name, None)
         self._hub.forget(self)
 
     # ---- what it is told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from collab import comings
 from collab.backlog import Backlog
 from collab.connection import Connection
 from collab.identity import Credentials, User
@@ -52,6 +53,7 @@ class Solo(Connection):
 
     def finish(self) -> None:
         super().finish()
+        comings.went(self, self.session.dialect.name, self.session)
         self._hub.forget(self)
 
     def on_caught_up(self, backlog: Backlog) -> bytes:

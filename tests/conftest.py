@@ -14,6 +14,8 @@ from issuer import found_in
 from postgres import PostgreSQL, running_postgres
 from processes import SERVE, Serve, Server
 
+from collab.logs import LIMITER
+
 # No test leaves a file where it was run.
 os.environ["COLLAB_STORE"] = "memory:"
 
@@ -71,6 +73,13 @@ def no_descriptor_is_left() -> Iterator[None]:
         gc.collect()
         left = len(os.listdir("/proc/self/fd")) - before
         assert left <= 8, f"{left} descriptors are left open"
+
+
+@pytest.fixture(autouse=True)
+def every_test_has_a_log_of_its_own() -> Iterator[None]:
+    """What one test logs is not left out because another one has logged much the same."""
+    yield
+    LIMITER.finish()
 
 
 @pytest.fixture

@@ -31,9 +31,10 @@ LAYERS = (
         "room",
         "presence",
     },
-    {"transport", "stores", "auth", "keys", "keyset", "tokens", "platforms"},
+    {"logs", "transport", "stores", "auth", "keys", "keyset", "tokens", "platforms"},
     {
         "admission",
+        "comings",
         "crew",
         "backlog",
         "door",
@@ -56,7 +57,7 @@ LAYERS = (
         "stats",
         "steering",
     },
-    {"ext", "app", "web", "commands", "cli", "control", "server", "testing", "__init__", "__main__"},
+    {"ext", "app", "web", "commands", "cli", "control", "server", "serverlog", "testing", "__init__", "__main__"},
 )
 """Modules and packages by layer, the lowest first. A new one has to be given its place here."""
 

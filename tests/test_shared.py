@@ -19,6 +19,7 @@ from collab.errors import Forbidden, StoreError, Unauthenticated
 from collab.identity import Credentials, Rights, User
 from collab.protocol.lib0 import var_bytes, var_string
 from collab.room import Room
+from collab.seat import MAX_HELD
 from collab.stores.base import Loaded, Record
 from collab.stores.memory import MemoryStore
 from collab.testing import Client, Closed, SharedClient, Stage, settle, stage
@@ -423,7 +424,7 @@ def test_who_goes_while_it_is_being_decided_is_not_let_in() -> None:
 
 @pytest.mark.parametrize(
     "messages",
-    [[update(bytes(400))] * 5, [b"\x03"] * (collab.shared.MAX_HELD + 1)],
+    [[update(bytes(400))] * 5, [b"\x03"] * (MAX_HELD + 1)],
     ids=["bytes", "messages"],
 )
 def test_who_says_too_much_before_it_is_decided_who_that_is_is_closed(messages: list[bytes]) -> None:

@@ -5,7 +5,6 @@ Bound here: no password is ever part of an error, and no connection that failed 
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from collab.clock import now
 from collab.errors import StoreError
+from collab.logs import logger
 from collab.stores.schema import prepare
 
 QUIET: Final = 5.0
@@ -62,7 +62,7 @@ _REMEDIES: Final = (
     ("read-only transaction", "this database only follows another: set COLLAB_STORE to the one that takes writes"),
 )
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Database:

@@ -10,7 +10,6 @@ Invariants borne here:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
@@ -23,6 +22,7 @@ from collab.errors import Damaged, Forbidden, HandshakeRefused, InvalidMessage, 
 from collab.hub import Hub
 from collab.identity import Credentials, Rights, User
 from collab.limits import Turns
+from collab.logs import logger
 from collab.names import is_name
 from collab.protocol.jsontext import parse_json
 from collab.stores.base import Version
@@ -50,7 +50,7 @@ _MAY: Final = {
 }
 _TYPES: Final = {"text": "text/plain", "json": "application/json", "update": "application/octet-stream"}
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 blueprint = Blueprint("collab_api", __name__, url_prefix="/api")
 

@@ -9,7 +9,6 @@ Invariants borne here:
 
 from __future__ import annotations
 
-import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from werkzeug.http import parse_cookie
 from collab.auth import Authenticator
 from collab.errors import Forbidden, HandshakeRefused, Unauthenticated
 from collab.identity import Credentials, User
+from collab.logs import logger, tell_fault
 from collab.names import is_name
 
 Decision = Callable[[Request, str | None, str], User | None]
@@ -31,7 +31,7 @@ Decision = Callable[[Request, str | None, str], User | None]
 MAX_REQUEST: Final = 64 * 1024
 """Characters in a request and its token together: they are kept as long as the connection lasts."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class ApplicationAuthenticator(Authenticator):
@@ -90,7 +90,7 @@ class ApplicationAuthenticator(Authenticator):
         trace = traceback.format_exc()
         for secret in _secrets(credentials):
             trace = trace.replace(secret, "…")
-        log.error("The application's authenticator failed, and nobody is let in by it\n%s", trace)
+        tell_fault(log, "The application's authenticator failed, and nobody is let in by it", trace)
         return HandshakeRefused(500, "authenticator_failed", "It could not be decided who you are")
 
 

@@ -15,6 +15,7 @@ from flask_sock import Sock
 from werkzeug.routing import BaseConverter
 from wsproto.utilities import RemoteProtocolError
 
+from collab import comings
 from collab.connection import Connection
 from collab.errors import HandshakeRefused
 from collab.hub import Hub
@@ -193,6 +194,7 @@ def refuse(error: HandshakeRefused) -> Response:
     """Answer a refused upgrade, with words for people and a code for programs."""
     hub: Hub = current_app.extensions["collab"]
     hub.metrics.count("upgrades_refused", error.code)
+    comings.refused_upgrade(request.path, client_address(request.environ, hub.settings.proxies), error)
     done = request.environ.get("wsgi.websocket")
     if done is not None:  # gevent-websocket has let it in already
         done.close(CloseCode.ABUSE, error.message)
