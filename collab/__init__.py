@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collab.app import create_app
+    from collab.events import Event
     from collab.ext import Collab
     from collab.identity import Rights, User
 
-__all__ = ["Collab", "Rights", "User", "__version__", "create_app"]
+__all__ = ["Collab", "Event", "Rights", "User", "__version__", "create_app"]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Collab": "collab.ext",
+    "Event": "collab.events",
     "Rights": "collab.identity",
     "User": "collab.identity",
     "create_app": "collab.app",

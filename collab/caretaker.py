@@ -15,6 +15,7 @@ from collab.archive import Archive, Seed
 from collab.config import Settings
 from collab.crew import Crew
 from collab.errors import InvalidUpdate, StoreError
+from collab.events import Events
 from collab.logs import logger, tell
 from collab.metrics import Metrics
 from collab.room import Room
@@ -36,6 +37,7 @@ class Caretaker:
         loading: ids of documents that will be among them; the hub's.
         release: called with a room that nobody is in, to look whether it can go.
         gone: called with a room whose document is another one in the store by now, or none.
+        events: where to tell what happens.
         seed_text: what new documents begin with.
     """
 
@@ -49,6 +51,7 @@ class Caretaker:
         loading: Container[str],
         release: Callable[[Room], None],
         gone: Callable[[Room], None],
+        events: Events,
         seed_text: Seed | None,
     ) -> None:
         self.archive = Archive(store.another(), settings, metrics, seed_text)
@@ -59,6 +62,7 @@ class Caretaker:
         self._loading = loading
         self._release = release
         self._gone = gone
+        self._events = events
         self._looking = False
         self._blind = False  # what others do could not be told when it was last asked
 
@@ -80,6 +84,7 @@ class Caretaker:
         return not room.journal.busy
 
     def _stored(self, room: Room) -> None:
+        self._events.stored(room.document_id)
         if room.deserted:
             self._release(room)
 

@@ -8,8 +8,10 @@ settings are read from `app.config` and the environment when `init_app` is calle
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from flask import Flask, current_app
@@ -17,6 +19,7 @@ from flask import Flask, current_app
 from collab.archive import Seed
 from collab.auth import by_settings
 from collab.config import Settings
+from collab.events import Event, Listener, check_kinds
 from collab.hub import Hub
 from collab.metrics import Metrics
 from collab.platforms import loss
@@ -25,6 +28,7 @@ from collab.web import admin, api, health, sockets
 from collab.web.login import ApplicationAuthenticator, Decision
 
 D = TypeVar("D", bound=Decision)
+L = TypeVar("L", bound=Listener)
 
 
 class Collab:
@@ -39,6 +43,7 @@ class Collab:
     def __init__(self, app: Flask | None = None, *, seed: Seed | None = None) -> None:
         self._seed = seed
         self._decision: Decision | None = None
+        self._listeners: list[tuple[str, Listener]] = []
         self._apps: WeakSet[Flask] = WeakSet()
         if app is not None:
             self.init_app(app)
@@ -54,6 +59,8 @@ class Collab:
         hub = app.extensions["collab"] = Hub(settings, open_store(settings.store), Metrics(), self._seed, auth)
         hub.warnings += filter(None, [loss(settings.store, os.environ)])
         self._apps.add(app)
+        for kind, listener in self._listeners:
+            _listen(app, kind, listener)
         sockets.register(app)
         api.register(app)
         app.register_blueprint(health.blueprint)
@@ -80,6 +87,43 @@ class Collab:
             app.extensions["collab"].auth = ApplicationAuthenticator(app, function)
         return function
 
+    def on(self, *kinds: str) -> Callable[[L], L]:
+        """Have a function called when something has happened to a document; a decorator.
+
+        It is called with an `Event`, in the application's context but in no request, and may wait, as a view may: the
+        events behind that wait as well, and nobody else does. `stored` comes at most every two seconds for a document.
+        What it raises is logged. An event is told once or, if the process is killed, not at all.
+
+        Raises:
+            ValueError: a kind of event that there is not.
+        """
+
+        def listen(function: L) -> L:
+            for kind in kinds:
+                self._listeners.append((kind, function))
+                for app in self._apps:
+                    _listen(app, kind, function)
+            return function
+
+        check_kinds(kinds)
+        return listen
+
+    def read(self, document_id: str, form: str = "text") -> Any:
+        """A document's content as it is now, or None if there is no such document. Waits, as a view may.
+
+        Args:
+            document_id: which.
+            form: `text` (a str), `json` (its shared types by name, as Python has them) or `update` (a Yjs update).
+
+        Raises:
+            Quarantined: it cannot be read.
+            StoreError: the store cannot be asked now.
+        """
+        content = _hub().versions.read(document_id, form)
+        if content is None or form == "update":
+            return content
+        return content.decode() if form == "text" else json.loads(content)
+
     def recheck(self, document_id: str, user_id: str | None = None) -> int:
         """Decide once more what a user, or everybody, may do in a document that is open; how many sessions that is.
 
@@ -100,6 +144,14 @@ class Collab:
             `?events=1`.
         """
         return _hub().say(document_id, text)
+
+
+def _listen(app: Flask, kind: str, listener: Listener) -> None:
+    def call(event: Event) -> None:
+        with app.app_context():
+            listener(event)
+
+    app.extensions["collab"].events.listen(kind, call)
 
 
 def _hub() -> Hub:

@@ -36,6 +36,7 @@ class Gathering:
         people: names of those who have come or gone since somebody last took note of it, by user id.
         held: how many are at work on the room without being in it.
         noted_at: when all who are here were last among these.
+        on_visit: called with `joined` or `left`, the room, and a user's first or last session, if somebody wants it.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Gathering:
         "_users",
         "held",
         "noted_at",
+        "on_visit",
         "people",
         "presences",
     )
@@ -66,6 +68,7 @@ class Gathering:
         self._scheduled = False
         self._turns: list[tuple[float, int]] = []  # when what takes effect in this pass was read, and how much
         self._on_empty = on_empty
+        self.on_visit: Callable[[str, Any, Member], None] | None = None
         self._metrics = metrics
         self._groups: dict[Dialect, dict[Member, Callable[[bytes, Sequence[Part]], None]]] = {}
         self._users: dict[str, int] = {}  # sessions by user id
@@ -115,6 +118,7 @@ class Gathering:
         self._users[member.user_id] = sessions + 1
         if not sessions:
             self._say(Join(member.user_id, member.user_name), member)
+            self._visit("joined", member)
 
     def leave(self, member: Member, now: float, grace: float = 0.0) -> None:
         """Let `member` go and tell the others, unless it comes back within `grace` seconds. Idempotent."""
@@ -136,8 +140,13 @@ class Gathering:
         if not self._users[member.user_id]:
             del self._users[member.user_id]
             self._say(Leave(member.user_id, member.user_name))
+            self._visit("left", member)
         if self.deserted:
             self._on_empty(self)
+
+    def _visit(self, kind: str, member: Member) -> None:
+        if self.on_visit is not None:
+            self.on_visit(kind, self, member)
 
     def _note(self, member: Member) -> None:
         if not member.anonymous:

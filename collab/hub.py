@@ -19,6 +19,7 @@ from collab.clock import now, unix
 from collab.config import Settings
 from collab.connection import Connection
 from collab.crew import Crew
+from collab.events import Events
 from collab.identity import Credentials
 from collab.logs import LIMITER, logger
 from collab.member import Member
@@ -62,6 +63,7 @@ class Hub:
 
     Attributes:
         ended: set when it stops.
+        events: what the application is told of.
         pulse: how late the event loop comes.
         urls: where it is served, as `http://host:port`, if that is known.
         started: when it did so, in seconds since 1970; 0 before.
@@ -81,7 +83,8 @@ class Hub:
         self.settings = settings
         self.metrics = metrics
         self.crew = Crew(metrics)
-        self.documents = Rooms(settings, store, metrics, self.crew, seed_text)
+        self.events = Events(metrics, self.crew)
+        self.documents = Rooms(settings, store, metrics, self.crew, self.events, seed_text)
         self.rooms = self.documents.map
         self.caretaker = self.documents.caretaker
         self.versions = Versions(store.another(), self.documents)
@@ -247,6 +250,7 @@ class Hub:
             session.expire(wall)
         self.caretaker.tick()
         self.metrics.count("log_lines_left_out", by=LIMITER.tick())
+        self.events.tick(at)
 
     def clean_up(self, at: float) -> None:
         """What happens every clean-up interval: end who is idle or stuck, let go of rooms where nobody is."""
@@ -286,6 +290,8 @@ class Hub:
             connection.lost()
         sleep(0)  # their last words
         self.caretaker.put_away(FLUSH_TIMEOUT)
+        self.documents.say_closed()
+        self.events.finish()
         deadline = now() + 1.0
         self._over = True
         self.documents.inbox.put(None)

@@ -81,6 +81,8 @@ METRICS: Final = {
     "resumed": Metric("native sessions that went on over another connection"),
     "claims_dropped": Metric("claims of an awareness id that belongs to another live session"),
     "room_faults": Metric("times that a room failed to tell its news, which is a fault of ours"),
+    "listener_failures": Metric("functions of the application that failed at an event"),
+    "events_dropped": Metric("events that the application was not told of, since its functions take too long"),
     "hub_faults": Metric("steps that the hub failed at, which is a fault of ours"),
     "log_lines_left_out": Metric("lines of the log that were left out because many alike had been written"),
     "greenlet_deaths": Metric("greenlets that ended by an unexpected error"),

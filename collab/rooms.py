@@ -23,8 +23,10 @@ from collab.clock import now
 from collab.config import Settings
 from collab.crew import Crew
 from collab.errors import CollabError, Quarantined, StoreError
+from collab.events import Events
 from collab.logs import logger, tell
 from collab.looppass import LoopPass
+from collab.member import Member
 from collab.metrics import Metrics
 from collab.protocol.frames import CloseCode
 from collab.room import Room
@@ -68,6 +70,7 @@ class Rooms:
         store: where documents are kept.
         metrics: where to count.
         crew: where greenlets come from.
+        events: where to tell what happens.
         seed_text: what new documents begin with.
 
     Attributes:
@@ -77,16 +80,23 @@ class Rooms:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, metrics: Metrics, crew: Crew, seed_text: Seed | None = None
+        self,
+        settings: Settings,
+        store: Store,
+        metrics: Metrics,
+        crew: Crew,
+        events: Events,
+        seed_text: Seed | None = None,
     ) -> None:
         self.map: dict[str, Room] = {}
         self.inbox: Queue[Request] = Queue()
         self._loading: dict[str, list[AsyncResult[Room]]] = {}
         maps = self.map, self._loading
-        self.caretaker = Caretaker(settings, store, metrics, crew, *maps, self.release, self._gone, seed_text)
+        self.caretaker = Caretaker(settings, store, metrics, crew, *maps, self.release, self._gone, events, seed_text)
         self._settings = settings
         self._metrics = metrics
         self._crew = crew
+        self._events = events
         self._pass = LoopPass(metrics)
 
     def enter(self, document_id: str) -> Room:
@@ -174,20 +184,33 @@ class Rooms:
             seeds,
         )
         self.caretaker.attach(room)
+        room.on_visit = self._visit
         self.map[loaded.document_id] = room
+        self._events.tell("opened", loaded.document_id)
         for wanted in waiting:
             wanted.set(room)
 
     def _unload(self, room: Room) -> None:
         if not room.closed and room.deserted and self.caretaker.may_go(room):
-            room.closed = True
-            del self.map[room.document_id]
+            self._close(room)
+
+    def _close(self, room: Room) -> None:
+        room.closed = True
+        del self.map[room.document_id]
+        self._events.closed(room.document_id)
+
+    def _visit(self, kind: str, room: Room, member: Member) -> None:
+        self._events.tell(kind, room.document_id, member.user_id, member.user_name)
+
+    def say_closed(self) -> None:
+        """The process ends: nobody has any of them open any more."""
+        for document_id in self.map:
+            self._events.closed(document_id)
 
     def _drop(self, room: Room) -> None:
         if room.closed:
             return
-        room.closed = True
-        del self.map[room.document_id]
+        self._close(room)
         for member in room.members():
             member.close(CloseCode.RESTART, "the document was replaced")
         room.journal.abandon()

@@ -30,6 +30,7 @@ from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 from collab.room import DOCUMENT_FULL, NOT_STORABLE, Room
 from collab.rooms import Rooms
 from collab.stores.base import Store, Version
+from collab.updates import settle
 
 FORMS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "text": lambda content: to_text(content).encode(),
@@ -90,6 +91,24 @@ class Versions:
         if entry is not None and entry.quarantine is not None:
             raise Quarantined(entry.quarantine)
         return Facts(entry is not None, entry and entry.epoch)
+
+    def read(self, document_id: str, form: str) -> bytes | None:
+        """The content of a document as it is now, in one of `FORMS`; None if there is no such document.
+
+        Raises:
+            InvalidUpdate: it cannot be shown so.
+            Quarantined: it cannot be opened.
+            StoreError: it cannot be had now.
+        """
+        room = self._rooms.map.get(document_id)
+        if room is not None:
+            content = self._content(room)
+        else:
+            loaded = self._off.call(self._off.store.load, document_id)
+            if loaded is None:
+                return None
+            content = self._off.call(settle, loaded.updates).content
+        return self._off.call(FORMS[form], content)
 
     def list(self, document_id: str) -> Sequence[Version]:
         """A document's versions, the latest first.

@@ -38,6 +38,7 @@ LAYERS = (
         "crew",
         "backlog",
         "door",
+        "events",
         "connection",
         "handlers",
         "listener",
