@@ -95,6 +95,11 @@ class Settings:
     max_unauthenticated_bytes: int = _setting(
         MIB, "bytes that a connection may send before it is decided who it is", least=1
     )
+    metrics: str = _setting(
+        "local",
+        "who may read /metrics without a token: local (programs on this machine, without a proxy) or open (everybody)",
+        choices=("local", "open"),
+    )
     admin_socket: str = _setting("collab.sock", "local socket by which commands reach the running server")
     admin_token: str = _setting(
         "", "the token that the admin interface wants to see over HTTP, of 16 characters or more", secret=True

@@ -106,6 +106,11 @@ class Connection(Door):
 
     # ---- what the kinds of connections add
 
+    @property
+    def dialect_name(self) -> str:
+        """What the client speaks, in metrics."""
+        raise NotImplementedError
+
     def begin(self) -> None:
         """What comes before the first message. May switch greenlets."""
 
@@ -163,28 +168,30 @@ class Connection(Door):
     def _take(self, messages: list[tuple[int, bytes]]) -> bool:
         """Take messages that came in; False when the client has said goodbye. May switch greenlets between them."""
         started = self.heard
-        told = 0  # of how many `took` knows
+        taken = 0  # of which `took` does not know yet
         for number, (opcode, payload) in enumerate(messages, 1):
             if self.backlog is not None and self.backlog.congested:
-                self.took(number - 1 - told)
-                told = number - 1
+                self.took(taken)
+                taken = 0
                 self._resume = Event()
                 self._resume.wait()
             if not number % LOOK_MESSAGES and (not number % TURN_MESSAGES or now() - started > TURN_TIME):
-                self.took(number - 1 - told)
-                told = number - 1
+                self.took(taken)
+                taken = 0
                 sleep(BREATH)
                 started = now()
             if opcode in (BINARY, TEXT):
                 if self.state is OPEN:
+                    taken += 1
                     self.active = self.heard
                     self.on_message(payload, opcode == TEXT)
             elif opcode == PING:
                 self.put(frames.encode_frame(PONG, payload))
             elif opcode == CLOSE:
+                self.took(taken)
                 return self._on_close(payload)
-        if len(messages) > told:
-            self.took(len(messages) - told)
+        if taken:
+            self.took(taken)
         if self._parser.failure is not None and self.state is OPEN:
             self._fail(self._parser.failure)
         return True

@@ -24,7 +24,7 @@ from collab.hub import Hub
 from collab.metrics import Metrics
 from collab.platforms import loss
 from collab.stores import open_store
-from collab.web import admin, api, health, sockets
+from collab.web import admin, api, health, prometheus, sockets
 from collab.web.login import ApplicationAuthenticator, Decision
 
 D = TypeVar("D", bound=Decision)
@@ -64,6 +64,7 @@ class Collab:
         sockets.register(app)
         api.register(app)
         app.register_blueprint(health.blueprint)
+        prometheus.register(app)
         if settings.admin_token:
             admin.register(app)
 

@@ -119,7 +119,8 @@ class Hub:
         if self.draining and not self.stopping:
             reasons.append("the server is draining (`collab drain`): it takes no new sessions until it is started anew")
         trouble = self.caretaker.saver.complaint(now())
-        return reasons + ([f"changes cannot be stored: {trouble}"] if trouble else [])
+        reasons += [f"changes cannot be stored: {trouble}"] if trouble else []
+        return reasons + list(filter(None, [self.pulse.complaint(now())]))
 
     @property
     def auth(self) -> Authenticator:
@@ -224,6 +225,7 @@ class Hub:
 
     def _step(self) -> None:
         at = now()
+        self.pulse.sign(at)
         if at >= self._tick_at:
             self._tick_at = at + TICK
             self.tick(at)

@@ -1,7 +1,7 @@
 """What is counted and measured, under which names. Every metric is described once, in `METRICS`.
 
 A metric's name for Prometheus is its own behind `collab_`, and before `_total` if it is a counter. Counters are raised
-and histograms are fed here while things happen; gauges are looked up when somebody asks (`collab.web.prometheus`).
+and histograms are fed here while things happen; gauges are looked up when somebody asks (`collab.gauges`).
 
 Invariants borne here:
 
@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+COUNTER, GAUGE, HISTOGRAM, GAUGE_HISTOGRAM = "counter", "gauge", "histogram", "gauge histogram"
+"""How a metric's values come about: raised, looked up, observed, or looked up as a distribution."""
 
 MAX_LABELS: Final = 64
 """Values that one label is told apart by."""
@@ -34,7 +35,7 @@ class Metric(NamedTuple):
     Attributes:
         text: what is counted or measured, for people; a part of the README.
         label: what it is told apart by, if it is.
-        kind: how its values come about.
+        kind: `COUNTER`, `GAUGE`, `HISTOGRAM` or `GAUGE_HISTOGRAM`.
     """
 
     text: str
@@ -43,10 +44,19 @@ class Metric(NamedTuple):
 
 
 METRICS: Final = {
+    "build_info": Metric("1, and which version this is", "version", GAUGE),
+    "ready": Metric("whether visitors are to be sent here (`/readyz`): 1 or 0", kind=GAUGE),
+    "open_connections": Metric("connections now", "dialect", GAUGE),
+    "sessions": Metric("sessions now; a Hocuspocus connection has one for each document", "dialect", GAUGE),
+    "users": Metric("users that are here now", kind=GAUGE),
+    "rooms": Metric("documents that are open now", kind=GAUGE),
+    "room_members": Metric("sessions in one of these rooms", kind=GAUGE_HISTOGRAM),
     "connections": Metric("sessions opened, by dialect", "dialect"),
     "closed": Metric("sessions ended by the server, by close code or `dead`", "code"),
     "upgrades_refused": Metric("upgrades answered with an HTTP error, by error code", "code"),
-    "admin_refused": Metric("requests to the admin interface answered with an error, by error code", "code"),
+    "admin_refused": Metric(
+        "requests to the admin interface, or for metrics, answered with an error, by error code", "code"
+    ),
     "requests_refused": Metric("requests to the document API answered with an HTTP error, by error code", "code"),
     "received_messages": Metric("messages of clients, by what they are", "type"),
     "received_bytes": Metric("bytes of these messages", "type"),
@@ -55,25 +65,34 @@ METRICS: Final = {
     "updates": Metric("document updates applied"),
     "commits": Metric("transactions that applied them: one per room and loop pass"),
     "commit_updates": Metric("updates in one transaction", kind=HISTOGRAM),
-    "queued_seconds": Metric("from the reading of a message until all it brings is sent or queued", kind=HISTOGRAM),
+    "queued_seconds": Metric(
+        "seconds from reading a message off its socket until all that it brings was sent or queued", kind=HISTOGRAM
+    ),
     "written_seconds": Metric(
-        "from the reading of a message until what it brings is written to the sockets that take "
-        "it at once; and once more for each slow reader, until it has it",
+        "seconds from reading a message until what it brings was written to the sockets that took it at once; "
+        "once more for each slow reader, when it has it",
         kind=HISTOGRAM,
     ),
-    "loop_lag_seconds": Metric("by which the event loop comes late, ten times a second", kind=HISTOGRAM),
+    "loop_lag_seconds": Metric("seconds by which the event loop came late, ten times a second", kind=HISTOGRAM),
+    "loop_lag_max_seconds": Metric("the most of the last two seconds", kind=GAUGE),
+    "greenlets": Metric("greenlets at work", kind=GAUGE),
     "refused": Metric("messages refused, by error code", "code"),
     "ignored": Metric("messages overlooked because the dialect says so, by what they were", "what"),
     "throttled": Metric("pauses in reading from users who send more than may be"),
     "stalls": Metric("times that a socket did not take everything at once"),
+    "queue_messages": Metric("messages that wait for one slow reader now", kind=GAUGE_HISTOGRAM),
+    "queue_bytes": Metric("bytes that wait for slow readers now", kind=GAUGE),
     "repairs": Metric("slow readers brought up to date with one diff"),
     "slow_closed": Metric("slow readers closed because they took nothing for `COLLAB_SLOW_TIMEOUT`"),
     "relays_dropped": Metric("custom messages that a slow reader missed"),
+    "store_ready": Metric("whether the store takes changes: 1 or 0", kind=GAUGE),
+    "unstored_bytes": Metric("bytes of changes that the store does not have yet", kind=GAUGE),
+    "unstored_age_seconds": Metric("seconds for which the oldest of them has waited", kind=GAUGE),
     "store_commits": Metric("writes to the store, each with all that waited"),
     "store_records": Metric("records in them: one per room and write"),
     "store_write_records": Metric("records in one write", kind=HISTOGRAM),
-    "store_write_seconds": Metric("that a write takes, with tries that fail", kind=HISTOGRAM),
-    "store_load_seconds": Metric("that it takes to open a document", kind=HISTOGRAM),
+    "store_write_seconds": Metric("seconds that a write took, tries that failed included", kind=HISTOGRAM),
+    "store_load_seconds": Metric("seconds that it took to open a document", kind=HISTOGRAM),
     "store_failures": Metric("times that the store could not do what was asked"),
     "compactions": Metric("documents of which the store got one update in place of many"),
     "versions": Metric("versions saved by themselves"),

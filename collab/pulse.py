@@ -1,4 +1,7 @@
-"""How late the event loop comes: measured by a greenlet that sleeps, and looks how long it really was."""
+"""Whether the server lives: how late the event loop comes, and whether the hub's greenlet still does its work.
+
+The lag is measured by a greenlet that sleeps, and looks how long it really was.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ BEAT: Final = 0.1
 LATEST: Final = 20
 """Looks of which the worst is told."""
 
+SILENCE: Final = 5.0
+"""Seconds without a sign of the hub, which gives one every second, until it is said to have failed."""
+
 
 class Pulse:
     """Measures one event loop.
@@ -30,6 +36,18 @@ class Pulse:
         self._ended = ended
         self._lags: deque[float] = deque([0.0], maxlen=LATEST)
         self._next = float("inf")
+        self._sign_at: float | None = None
+
+    def sign(self, at: float) -> None:
+        """The hub's greenlet is at work."""
+        self._sign_at = at
+
+    def complaint(self, at: float) -> str | None:
+        """Why the server is to be started anew, if it is."""
+        if self._sign_at is None or self._ended.is_set() or at - self._sign_at <= SILENCE:
+            return None
+        silent = at - self._sign_at
+        return f"the hub has done nothing for {silent:.0f} s: it hangs or has ended, see the log; start the server anew"
 
     def run(self) -> None:
         """The greenlet that looks."""

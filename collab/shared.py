@@ -43,6 +43,8 @@ RETRY: Final = 2.0
 class Shared(Connection):
     """One client in any number of documents."""
 
+    dialect_name = Hocuspocus.name
+
     __slots__ = (
         "_admitted",
         "_by",

@@ -45,6 +45,10 @@ class Solo(Connection):
         if arrival.dialect.keepalive:
             self.beat_by(self.heard + arrival.dialect.keepalive)
 
+    @property
+    def dialect_name(self) -> str:
+        return self.session.dialect.name
+
     def begin(self) -> None:
         self.session.enter()
 

@@ -55,6 +55,7 @@ LAYERS = (
         "pulse",
         "versions",
         "hub",
+        "gauges",
         "stats",
         "steering",
     },

@@ -19,6 +19,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _LOCAL_NAME: Final = "localhost"
 
+_PASSED_ON: Final = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+"""What proxies add."""
+
 
 def check_origin(environ: Mapping[str, Any], allowed: Sequence[str]) -> None:
     """Make sure that a page may connect: one of this host, or of an origin in `allowed` (`*`: all).
@@ -51,6 +54,20 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_near(environ: Mapping[str, Any]) -> bool:
+    """Whether a program on this machine asks, and no proxy for somebody else.
+
+    The name that it asks for must be the machine's own as well: a page can have another one resolve to here.
+    """
+    if any(header in environ for header in _PASSED_ON):
+        return False
+    try:
+        asked = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname or ""
+    except ValueError:
+        return False
+    return is_local(str(environ.get("REMOTE_ADDR") or "")) and is_local(asked)
 
 
 def client_address(environ: Mapping[str, Any], proxies: Sequence[Network]) -> str:
