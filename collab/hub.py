@@ -22,16 +22,15 @@ from collab.crew import Crew
 from collab.events import Events
 from collab.identity import Credentials
 from collab.logs import LIMITER, logger
-from collab.member import Member
 from collab.metrics import Metrics
 from collab.protocol.frames import CloseCode
 from collab.protocol.hocuspocus import Hocuspocus
-from collab.protocol.messages import Say
 from collab.pulse import Pulse
 from collab.rooms import Rooms
 from collab.session import Session
 from collab.shared import Shared
 from collab.solo import Arrival, Solo
+from collab.steered import Steered
 from collab.stores.base import Store
 from collab.transport import Socket
 from collab.versions import Versions
@@ -51,7 +50,7 @@ FLUSH_TIMEOUT: Final = 4.0
 """Seconds that a stopping server gives its store; with the goodbyes, well inside gunicorn's `graceful_timeout`."""
 
 
-class Hub:
+class Hub(Steered):
     """All rooms and sessions of one process.
 
     Args:
@@ -160,32 +159,6 @@ class Hub:
         self.admission.disconnect(connection.address)
 
     # ---- steering
-
-    def _sessions(self, document_id: str, user_id: str | None) -> list[Member]:
-        room = self.rooms.get(document_id)
-        members = room.members() if room is not None else []
-        return [member for member in members if user_id is None or member.user_id == user_id]
-
-    def recheck(self, document_id: str, user_id: str | None = None) -> int:
-        """Make the decision on a user's sessions in a document, or on all there, once more; how many there are."""
-        members = self._sessions(document_id, user_id)
-        for member in members:
-            member.recheck()
-        return len(members)
-
-    def kick(self, document_id: str, user_id: str | None = None, seconds: float = 0.0, reason: str = "") -> int:
-        """Send a user, or everybody, out of a document, and keep them out for a while; how many sessions that ends."""
-        if seconds:
-            self.admission.ban(document_id, user_id, seconds)
-        members = self._sessions(document_id, user_id)
-        for member in members:
-            member.close(CloseCode.FORBIDDEN, reason or "you were sent out of this document")
-        return len(members)
-
-    def say(self, document_id: str, text: str) -> tuple[int, int]:
-        """Tell everybody in a document something; how many sessions are told, and how many cannot be told."""
-        room = self.rooms.get(document_id)
-        return (0, 0) if room is None else room.announce(Say(text))
 
     def drain(self) -> int:
         """Take no new sessions, and send away those that there are; how many connections there still are. Idempotent.

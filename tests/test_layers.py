@@ -54,6 +54,7 @@ LAYERS = (
         "rooms",
         "pulse",
         "versions",
+        "steered",
         "hub",
         "gauges",
         "stats",
