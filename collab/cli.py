@@ -10,10 +10,13 @@ import click
 from collab import __version__
 from collab.commands.backup import backup, restore
 from collab.commands.docs import docs
-from collab.commands.live import kick, recheck
+from collab.commands.live import dashboard, drain, kick, recheck, say
+from collab.commands.look import rooms, stats, users
 from collab.commands.outcome import CommandLine
 from collab.commands.quarantine import quarantine
+from collab.commands.settings import remember
 from collab.commands.token import token
+from collab.commands.top import top
 from collab.commands.versions import versions
 from collab.server import OWN
 
@@ -44,5 +47,20 @@ def serve(host: str, port: int, log_level: str) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])
 
 
-for _command in (docs, versions, quarantine, backup, restore, kick, recheck, token):
+@click.group("collab", cls=CommandLine)
+@click.pass_context
+def in_application(ctx: click.Context) -> None:
+    """Documents and the running server, with this application's settings (`flask collab`)."""
+    from flask.cli import ScriptInfo
+
+    app = ctx.ensure_object(ScriptInfo).load_app()
+    remember(ctx, app.config)
+    ctx.with_resource(app.app_context())
+
+
+for _command in (
+    *(stats, rooms, users, top, dashboard, kick, recheck, say, drain),
+    *(docs, versions, quarantine, backup, restore, token),
+):
     main.add_command(_command)
+    in_application.add_command(_command)

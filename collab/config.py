@@ -174,11 +174,17 @@ class Settings:
             settings.proxies  # noqa: B018
         except ValueError as error:
             raise ConfigError(f"COLLAB_TRUSTED_PROXIES has something that is no address or network: {error}") from None
-        if 0 < len(settings.admin_token) < MIN_TOKEN:
-            raise ConfigError(
-                f"COLLAB_ADMIN_TOKEN has fewer than {MIN_TOKEN} characters: {MAKE_TOKEN} makes a good one"
-            )
+        _check_token(settings.admin_token)
         return settings
+
+
+def _check_token(token: str) -> None:
+    """Raise `ConfigError` if whoever guesses could find the token, or nobody could send it."""
+    if 0 < len(token) < MIN_TOKEN:
+        raise ConfigError(f"COLLAB_ADMIN_TOKEN has fewer than {MIN_TOKEN} characters: {MAKE_TOKEN} makes a good one")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        text = "COLLAB_ADMIN_TOKEN has a space or another character that no header can carry"
+        raise ConfigError(f"{text}: {MAKE_TOKEN} makes a good one")
 
 
 def split(values: str) -> list[str]:

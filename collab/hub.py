@@ -19,6 +19,7 @@ from collab.clock import now, unix
 from collab.config import Settings
 from collab.connection import Connection
 from collab.crew import Crew
+from collab.departures import drain, send_away
 from collab.events import Events
 from collab.identity import Credentials
 from collab.logs import LIMITER, logger
@@ -42,9 +43,6 @@ TICK: Final = 1.0
 
 PEOPLE_INTERVAL: Final = 300.0
 """Seconds between notes of who is still in a document."""
-
-DRAIN_TIME: Final = 2.0
-"""Seconds over which a draining server sends its clients away."""
 
 FLUSH_TIMEOUT: Final = 4.0
 """Seconds that a stopping server gives its store; with the goodbyes, well inside gunicorn's `graceful_timeout`."""
@@ -167,22 +165,8 @@ class Hub(Steered):
         """
         if not self.draining:
             self.draining = True
-            self.crew.spawn("drain", self._drain)
+            self.crew.spawn("drain", drain, self.connections, self.ended)
         return len(self.connections)
-
-    def _drain(self) -> None:
-        while not self.stopping:  # again, for those who had been admitted and were about to come in
-            self._send_away(DRAIN_TIME)
-            self.ended.wait(TICK)
-
-    def _send_away(self, seconds: float) -> None:
-        """Tell all clients to come back, spread over so many seconds, since they do come back at once."""
-        connections = list(self.connections)
-        steps = min(len(connections), 20)
-        for step in range(steps):
-            for connection in connections[step::steps]:
-                connection.close(CloseCode.RESTART, "the server is restarting")
-            sleep(seconds / steps)
 
     # ---- the hub's greenlet
 
@@ -258,7 +242,7 @@ class Hub(Steered):
         self.stopping = True
         self.ended.set()
         deadline = now() + self.settings.stop_timeout
-        self._send_away(self.settings.stop_timeout / 4)
+        send_away(self.connections, self.settings.stop_timeout / 4, sleep)
         while self.connections and now() < deadline - 0.2:
             sleep(0.02)
         for connection in list(self.connections):

@@ -153,6 +153,7 @@ def test_a_draining_server_sends_everybody_away_takes_nobody_and_goes_on_answeri
     stats = call(server, "GET", "stats").body
     assert stats["draining"] and not stats["ready"] and "drain" in stats["reasons"][0]
     assert server.stop() == 0
+    assert "did not end by itself" not in server.output
 
 
 # ---- whom it lets in
@@ -238,10 +239,13 @@ def test_an_application_has_it_over_http_when_it_has_a_token(serve: Serve, tmp_p
         assert answer.status == 404 and b"html" in answer.headers["content-type"].encode()
 
 
-def test_a_token_that_can_be_guessed_keeps_the_server_from_starting() -> None:
-    server = Server(SERVE, {"COLLAB_ADMIN_TOKEN": "fifteen chars.."})
+@pytest.mark.parametrize(
+    ("token", "words"), [("fifteen-chars..", "fewer than 16 characters"), ("sixteen characters", "a space")]
+)
+def test_a_token_that_can_be_guessed_or_cannot_be_sent_keeps_the_server_from_starting(token: str, words: str) -> None:
+    server = Server(SERVE, {"COLLAB_ADMIN_TOKEN": token})
     assert server.wait_end() == 1
-    assert "COLLAB_ADMIN_TOKEN has fewer than 16 characters" in server.output and "fifteen" not in server.output
+    assert f"COLLAB_ADMIN_TOKEN has {words}" in server.output and token not in server.output
 
 
 # ---- whether it is as it says

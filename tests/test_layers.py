@@ -55,6 +55,7 @@ LAYERS = (
         "pulse",
         "versions",
         "steered",
+        "departures",
         "hub",
         "gauges",
         "stats",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -41,11 +41,15 @@ def emit(as_json: bool, data: dict[str, Any], lines: Iterable[str]) -> None:
             click.echo(line)
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Rows under headings; a heading that begins with ``>`` has its column on the right. The last one may be wide."""
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], least: Sequence[int] | None = None) -> Iterator[str]:
+    """Rows under headings; a heading that begins with ``>`` has its column on the right. The last one may be wide.
+
+    `least` is how wide each column is at least, for tables that grow.
+    """
     right = [heading.startswith(">") for heading in headings]
     lines = [[heading.lstrip(">") for heading in headings], *rows]
-    widths = [max(len(line[n]) for line in lines) for n in range(len(headings) - 1)]
+    narrowest = least or [0] * len(headings)
+    widths = [max(narrowest[n], *(len(line[n]) for line in lines)) for n in range(len(headings) - 1)]
     for line in lines:
         cells = [
             text.rjust(width) if to_the_right else text.ljust(width)
@@ -85,6 +89,35 @@ def size(number: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{number} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """A short time for people."""
+    return "-" if seconds is None else f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def duration(seconds: float) -> str:
+    """A long time for people."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def unstored(store: Mapping[str, Any]) -> str:
+    """How much a server has not stored yet, and for how long."""
+    if not store["unstored_bytes"]:
+        return "all is stored"
+    return f"{size(store['unstored_bytes'])} not stored yet, for {duration(store['unstored_age'])}"
+
+
+def short_moment(stamped: str) -> str:
+    """A server's time (RFC 3339) for people, where they are."""
+    return moment(datetime.fromisoformat(stamped).timestamp())
 
 
 def moment(seconds: float) -> str:

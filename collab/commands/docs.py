@@ -11,19 +11,14 @@ from collab.clock import stamp
 from collab.commands import console, contents
 from collab.commands.console import counted, emit, json_option, named, plain
 from collab.commands.outcome import Failed, Missing, Misused, Refused
-from collab.commands.target import Target, describe, load, name, store_option
+from collab.commands.target import Target, describe, load, name, store_group
 from collab.commands.upkeep import compact, verify
 
 if TYPE_CHECKING:
     from collab.stores.base import Entry, Store
 
 
-@click.group()
-@store_option
-@click.pass_context
-def docs(ctx: click.Context, url: str | None) -> None:
-    """List documents, bring them out and in, keep them in order, delete them."""
-    ctx.obj = Target(url)
+docs = store_group("docs", "List documents, bring them out and in, keep them in order, delete them.")
 
 
 docs.add_command(compact)

@@ -1,23 +1,17 @@
-"""`collab kick` and `collab recheck`: what is done to a running server, by its local admin socket."""
+"""`collab kick`, `recheck`, `say`, `drain` and `dashboard`: what is done to a running server."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
 import re
-import socket
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from collab.commands.api import reach, room_argument, url_option
 from collab.commands.console import counted, emit, json_option, plain
-from collab.commands.outcome import Failed, Misused, Unusable
+from collab.commands.outcome import Unusable
 from collab.commands.target import name
-from collab.config import Settings
 
-TIMEOUT: Final = 10.0
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -36,67 +30,73 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * _UNITS[match[2]]
 
 
-class Local(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT)
-        self.sock.connect(str(self._path))
-
-
-def ask_server(action: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What the running server answers; `Failed` if none does, or it cannot."""
-    path = Path(Settings.load(os.environ).admin_socket)
-    connection = Local(path)
-    try:
-        connection.request("POST", f"/admin/api/{action}", json.dumps(body), {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        text = (
-            f"No server answers at {path.absolute()} (COLLAB_ADMIN_SOCKET): {error}. Run this in the server's folder "
-            f"and as its user, or set COLLAB_ADMIN_SOCKET as the server has it."
-        )
-        raise Unusable("no_server", text) from error
-    finally:
-        connection.close()
-    if response.status != 200:
-        told = answer.get("error", {})
-        kind = Misused if response.status == 400 else Failed
-        raise kind(told.get("code", "failed"), told.get("message", f"The server answered {response.status}."))
-    return dict(answer)
-
-
-_document = click.argument("document_id", metavar="ID", type=name)
-_user = click.argument("user_id", metavar="[USER]", type=name, required=False)
+_user = click.argument("user", metavar="[USER]", type=name, required=False)
 
 
 @click.command()
-@_document
+@room_argument
 @_user
 @click.option("--for", "seconds", type=Duration(), default=0.0, metavar="TIME", help="Keep them out: 30s, 10m, 2h, 7d.")
 @click.option("--reason", default="", help="What they are told.")
+@url_option
 @json_option
-def kick(document_id: str, user_id: str | None, seconds: float, reason: str, as_json: bool) -> None:
-    """Send a user, or everybody, out of a document that is open."""
-    body = {"room": document_id, "user": user_id, "seconds": seconds, "reason": reason}
-    sessions = ask_server("kick", body)["sessions"]
-    told = {"id": document_id, "user": user_id, "sessions": sessions, "seconds": seconds}
-    emit(as_json, told, [f"{counted(sessions, 'session')} of {plain(document_id)!r} ended."])
+def kick(room: str, user: str | None, seconds: float, reason: str, url: str | None, as_json: bool) -> None:
+    """Send a user, or everybody, out of a room."""
+    told = reach(url).post("kick", {"room": room, "user": user, "seconds": seconds, "reason": reason})
+    answer = {"room": room, "user": user, "seconds": seconds, **told}
+    emit(as_json, answer, [f"{counted(told['sessions'], 'session')} of {plain(room)!r} ended."])
 
 
 @click.command()
-@_document
+@room_argument
 @_user
+@url_option
 @json_option
-def recheck(document_id: str, user_id: str | None, as_json: bool) -> None:
-    """Decide once more what a user, or everybody, may do in a document that is open."""
-    sessions = ask_server("recheck", {"room": document_id, "user": user_id})["sessions"]
-    told = {"id": document_id, "user": user_id, "sessions": sessions}
-    emit(as_json, told, [f"{counted(sessions, 'session')} of {plain(document_id)!r} looked at again."])
+def recheck(room: str, user: str | None, url: str | None, as_json: bool) -> None:
+    """Decide once more what a user, or everybody, may do in a room."""
+    told = reach(url).post("recheck", {"room": room, "user": user})
+    lines = [f"{counted(told['sessions'], 'session')} of {plain(room)!r} looked at again."]
+    emit(as_json, {"room": room, "user": user, **told}, lines)
+
+
+@click.command()
+@room_argument
+@click.argument("text")
+@url_option
+@json_option
+def say(room: str, text: str, url: str | None, as_json: bool) -> None:
+    """Tell everybody in a room something."""
+    told = reach(url).post("say", {"room": room, "text": text})
+    lines = [f"{counted(told['told'], 'session')} of {plain(room)!r} told."]
+    if told["untold"]:
+        lines.append(f"{counted(told['untold'], 'session')} cannot be told: y-websocket without ?events=1.")
+    emit(as_json, {"room": room, "text": text, **told}, lines)
+
+
+@click.command()
+@url_option
+@json_option
+def drain(url: str | None, as_json: bool) -> None:
+    """Take no new sessions and send away the others, before a deploy; the server goes on until it is stopped."""
+    told = reach(url).post("drain", {})
+    text = (
+        f"The server is draining: {counted(told['connections'], 'connection')} to go. `collab stats --watch` shows it."
+    )
+    emit(as_json, told, [text])
+
+
+@click.command()
+@click.option("--open", "launch", is_flag=True, help="Open it in a browser.")
+@url_option
+@json_option
+def dashboard(launch: bool, url: str | None, as_json: bool) -> None:
+    """Print a link to the dashboard that signs in once, within five minutes."""
+    api = reach(url)
+    ticket = api.post("ticket", {})
+    link = f"{api.url}{ticket['path']}" if api.url else ticket["url"]
+    if link is None:
+        text = f"The server does not know where it is reached: open {ticket['path']} there, or say --url."
+        raise Unusable("no_address", text)
+    emit(as_json, {"url": link, "until": ticket["until"]}, [link])
+    if launch and click.launch(link):
+        raise Unusable("no_browser", "There is no browser to open it in: open the link yourself.")

@@ -14,11 +14,11 @@ DAMAGED: Final = 1
 USAGE: Final = 2
 """The command was not understood; click's own."""
 MISSING: Final = 3
-"""There is no such document or version."""
+"""There is no such document or version, or it is not open."""
 UNUSABLE: Final = 4
-"""The store, or a file, cannot be reached or used."""
+"""The store, a file or the server cannot be reached or used."""
 REFUSED: Final = 5
-"""It would overwrite something, the document is in quarantine, or nobody has confirmed it."""
+"""It would do harm, such as overwrite something or tell a secret, or nobody has confirmed it."""
 
 _JSON: Final = "collab.json"
 

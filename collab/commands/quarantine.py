@@ -12,19 +12,14 @@ from collab.commands import backupfile, console, contents
 from collab.commands.console import counted, emit, json_option, plain, quoted
 from collab.commands.docs import facts
 from collab.commands.outcome import Failed, Missing
-from collab.commands.target import Target, name, no_document, store_option
+from collab.commands.target import Target, name, no_document, store_group
 from collab.commands.upkeep import damaged_versions
 
 if TYPE_CHECKING:
     from collab.stores.base import Store, Whole
 
 
-@click.group()
-@store_option
-@click.pass_context
-def quarantine(ctx: click.Context, url: str | None) -> None:
-    """Look at documents that cannot be read, and let them go on."""
-    ctx.obj = Target(url)
+quarantine = store_group("quarantine", "Look at documents that cannot be read, and let them go on.")
 
 
 @quarantine.command("list")

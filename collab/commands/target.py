@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from collab.commands.console import named, plain, quoted
 from collab.commands.outcome import Failed, Missing, Misused, Refused, Unusable
-from collab.config import Settings
+from collab.commands.settings import load_settings
 from collab.stores import open_store
 
 if TYPE_CHECKING:
@@ -25,6 +24,18 @@ def store_option(command: F) -> F:
     """Give a command or group its `--store`."""
     text = "The store to work on, instead of the one that COLLAB_STORE names."
     return click.option("--store", "url", metavar="URL", help=text)(command)
+
+
+def store_group(group_name: str, text: str) -> click.Group:
+    """A group of commands that work on one store, which they get as a `Target`."""
+
+    @click.group(group_name, help=text)
+    @store_option
+    @click.pass_context
+    def group(ctx: click.Context, url: str | None) -> None:
+        ctx.obj = Target(url)
+
+    return group
 
 
 def name(value: str) -> str:
@@ -50,7 +61,7 @@ class Target:
     def url(self) -> str:
         """Where the store is."""
         given = {} if self._url is None else {"COLLAB_STORE": self._url}
-        return Settings.load(given, os.environ).store
+        return load_settings(given).store
 
     @contextmanager
     def open(self, *, make: bool = False) -> Iterator[Store]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,7 @@ from collab.clock import stamp
 from collab.commands.console import emit, json_option
 from collab.commands.live import Duration
 from collab.commands.outcome import Misused, Unusable
+from collab.commands.settings import load_settings
 from collab.config import Settings
 from collab.errors import ConfigError
 from collab.grants import MAX_PATTERN, WORDS
@@ -71,7 +71,7 @@ def token(
         raise Misused("usage", "A user's id and name are 1 to 255 characters without control characters.")
     if expires > LONGEST:
         raise Misused("usage", "A token is valid for 3650 days at most.")
-    settings = Settings.load(os.environ)
+    settings = load_settings()
     algorithm, secret = _signer(settings, key)
     at = time.time()
     claims = {

@@ -10,7 +10,7 @@ from collab.clock import stamp
 from collab.commands import console, contents
 from collab.commands.console import counted, emit, json_option, plain
 from collab.commands.outcome import Missing, Misused, Refused
-from collab.commands.target import Target, describe, load, name, no_document, store_option
+from collab.commands.target import Target, describe, load, name, no_document, store_group
 
 if TYPE_CHECKING:
     from collab.stores.base import Loaded, Store, Version
@@ -19,12 +19,9 @@ _id = click.argument("document_id", metavar="ID", type=name)
 _version = click.argument("wanted", metavar="VERSION", type=name)
 
 
-@click.group()
-@store_option
-@click.pass_context
-def versions(ctx: click.Context, url: str | None) -> None:
-    """Save documents as they are, and bring them back. VERSION is the number or the name of one."""
-    ctx.obj = Target(url)
+versions = store_group(
+    "versions", "Save documents as they are, and bring them back. VERSION is the number or the name of one."
+)
 
 
 @versions.command("list")
