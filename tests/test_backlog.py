@@ -45,9 +45,11 @@ def fill(waiting: Backlog, count: int, message: ServerMessage | None = UPDATE, s
 def drain(waiting: Backlog) -> bytes:
     """All that is left to write."""
     out = b""
+    expected = waiting.bytes
     while chunk := waiting.take():
         out += chunk
-    assert len(waiting) == 0
+        assert waiting.bytes == expected - len(out)
+    assert len(waiting) == waiting.bytes == 0
     return out
 
 

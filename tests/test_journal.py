@@ -120,3 +120,17 @@ def test_the_sizes_in_the_store_are_followed() -> None:
     changes, _, _ = book.take()
     book.settle(changes, 5)
     assert (book.base, book.tail, book.new) == (0, 5 + RECORD_COST, False)
+
+
+def test_what_waits_is_told_until_it_is_stored() -> None:
+    book = journal()
+    book.record([b"first"])
+    first = len(b"first") + UPDATE_COST
+    assert book.waiting == first
+    changes, _, _ = book.take()
+    book.record([b"second"])
+    assert book.waiting == first + len(b"second") + UPDATE_COST, "what is being written is not stored yet"
+    book.settle(changes, 5)
+    assert book.waiting == len(b"second") + UPDATE_COST
+    book.abandon()
+    assert book.waiting == 0

@@ -812,6 +812,24 @@ def test_stateless_messages_go_to_all_others_who_can_read_them_and_are_not_kept(
         assert (carol.received(), yjs.received()) == ([], [])
 
 
+def test_what_the_server_says_reaches_who_has_words_for_it_and_nobody_else_can_say_it() -> None:
+    text = '{"type":"say","text":"hi"}'
+    with stage() as hub:
+        alice, bob, carol, yjs = hub.hocuspocus(), hub.hocuspocus(), hub.native("doc"), hub.yjs("doc")
+        for each in (alice, bob):
+            come_in(each, "doc")
+        quiet(carol, yjs)
+        assert hub.say("doc", "hi") == (3, 1)
+        settle()
+        assert alice.heard("doc") == bob.heard("doc") == [alice.stateless(text)]
+        assert [message for _, message in carol.frames()] == [{"type": "say", "text": "hi"}]
+        for forged in (text, '{"text":"hi","\\u0074ype":"s\\u0061y"}'):
+            alice.say("doc", alice.stateless(forged))
+        settle()
+        assert (bob.heard("doc"), carol.received(), yjs.received()) == ([], [], [])
+        assert hub.metrics.snapshot()["refused"] == {"invalid_message": 2}
+
+
 @pytest.mark.parametrize("kind", ["join", "leave", "initial_state", "error", "pong", "ack", "awareness", "auth"])
 def test_nothing_stateless_reaches_a_native_client_as_if_the_server_had_said_it(kind: str) -> None:
     text = f'{{"type":"{kind}","user":{{"id":"mallory","name":"Mallory"}},"token":"t"}}'

@@ -22,13 +22,14 @@ from collab.protocol.messages import (
     Presence,
     QueryAwareness,
     Relay,
+    Say,
     ServerMessage,
     SyncStatus,
     SyncStep1,
     SyncStep2,
     Update,
 )
-from collab.protocol.ywebsocket import YWEBSOCKET
+from collab.protocol.ywebsocket import YWEBSOCKET, YWEBSOCKET_EVENTS
 
 BOTH_WAYS: list[tuple[str, SyncStep1 | SyncStep2 | Update | SyncStatus]] = [
     ("00 00 01 00", SyncStep1(b"\x00")),
@@ -123,3 +124,10 @@ def test_arbitrary_bytes_are_a_message_or_refused(payload: bytes) -> None:
     except InvalidMessage:
         return
     assert isinstance(message, (SyncStep1, SyncStep2, Update, SyncStatus, Awareness, QueryAwareness, Ignored))
+
+
+def test_only_who_asks_for_events_is_told_what_the_server_says() -> None:
+    said = YWEBSOCKET_EVENTS.encode(Say("hi"))
+    assert said == server_frame(BINARY, b"\x67\x1a" + b'{"type":"say","text":"hi"}')
+    assert YWEBSOCKET.encode(Say("hi")) == b""
+    assert YWEBSOCKET_EVENTS.encode(Update(b"u")) == YWEBSOCKET.encode(Update(b"u"))
