@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from commandline import opened
@@ -22,7 +23,7 @@ from interop.typists import read_copy
 from issuer import SECRET, token
 from nginx import CONFIGURATION
 from postgres import PostgreSQL
-from processes import ROOT, Server, missing
+from processes import ROOT, Serve, Server, missing
 from wire import ask, connect, is_step1
 from ydocs import Editor, update
 
@@ -30,8 +31,9 @@ from collab import cli, server
 from collab.config import Settings
 
 BIN = Path(sys.executable).parent
+PAGE = (ROOT / "docs" / "deploying.md").read_text()
 DEPLOY = ROOT / "deploy"
-TOKENS = {"COLLAB_AUTH": "jwt", "COLLAB_JWT_SECRET": SECRET}
+TOKENS: dict[str, Any] = {"COLLAB_AUTH": "jwt", "COLLAB_JWT_SECRET": SECRET}
 HEALTHY = b"GET /healthz HTTP/1.0\r\n\r\n"
 
 
@@ -105,11 +107,11 @@ def environment(service: dict[str, str]) -> dict[str, str]:
     return dict(line.split("=", 1) for line in service["Environment"].splitlines())
 
 
-@pytest.mark.parametrize("name", ["collab.service", "collab.socket"])
+@pytest.mark.parametrize("name", [path.name for path in sorted(DEPLOY.glob("collab*.*"))])
 def test_systemd_understands_the_units(tmp_path: Path, name: str) -> None:
     if shutil.which("systemd-analyze") is None:
         missing("there is no systemd-analyze (apt-get install systemd): its units are not looked at")
-    for path in DEPLOY.glob("collab.*"):
+    for path in DEPLOY.glob("collab*.*"):
         text = path.read_text().replace("/opt/collab/bin/", f"{BIN}/")
         (tmp_path / path.name).write_text(text)
     verify = ["systemd-analyze", "verify", "--man=no", str(tmp_path / name)]
@@ -165,6 +167,27 @@ def test_the_service_tells_systemd_when_it_is_up_and_keeps_what_it_is_told(
         finally:
             assert running.stop() == 0
     assert stored(said["COLLAB_STORE"]) == "kept in its folder"
+
+
+def test_the_backup_is_a_backup_of_the_services_documents(
+    tmp_path: Path, service: dict[str, str], serve: Serve
+) -> None:
+    backup = dict(unit("collab-backup.service")["Service"])
+    assert environment(backup)["COLLAB_STORE"] == environment(service)["COLLAB_STORE"]
+    assert backup["EnvironmentFile"] == service["EnvironmentFile"]
+    for folder in backup["StateDirectory"].split():
+        (tmp_path / folder).mkdir()
+    url = environment(backup)["COLLAB_STORE"].replace("/var/lib", str(tmp_path))
+    running = serve(COLLAB_STORE=url, **TOKENS)
+    write(running.port, "kept for a week")
+    line = (
+        backup["ExecStart"].replace("/var/lib", str(tmp_path)).replace("/opt/collab/bin", str(BIN)).replace("%%", "%")
+    )
+    for _ in range(2):  # of which the second takes the place of the first
+        subprocess.run(shlex.split(line), env={**os.environ, "COLLAB_STORE": url}, check=True, timeout=30)
+    (file,) = (tmp_path / "collab-backup").iterdir()
+    assert re.fullmatch(r"[1-7]\.db", file.name)
+    assert stored(f"sqlite:///{file}") == "kept for a week"
 
 
 # ---- containers
@@ -240,3 +263,81 @@ def test_a_containers_health_is_whether_it_answers(container: Containerfile, con
     assert healthy()
     contained.stop()
     assert not healthy()
+
+
+# ---- docs/deploying.md
+
+
+def blocks(language: str) -> list[str]:
+    """The blocks of code on the page in one language."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert found
+    return found
+
+
+def commands() -> list[list[str]]:
+    """The commands on the page, in words."""
+    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [[word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)] for line in lines]
+
+
+def test_what_the_page_says_of_nginx_is_in_its_configuration() -> None:
+    configuration = re.sub("^    ", "", CONFIGURATION, flags=re.MULTILINE)
+    for block in blocks("nginx"):
+        for part in block.split("\n\n"):
+            assert f"\n{part.strip()}\n" in configuration
+
+
+def test_what_the_page_says_of_containers_is_in_the_file() -> None:
+    (block,) = [block for block in blocks("sh") if "docker" in block]
+    comment = "\n".join(re.findall(r"^#     (.*)", (DEPLOY / "Containerfile").read_text(), re.MULTILINE))
+    assert comment.split() == block.split()
+
+
+def test_the_pages_commands_are_commands() -> None:
+    for block in blocks("sh"):
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+    ours = [words[words.index(word) + 1 :] for words in commands() for word in words if word.endswith("bin/collab")]
+    ours += [words[1:] for words in commands() if words[0] == "collab"]
+    assert len(ours) > 3
+    for words in ours:
+        group: click.Command = cli.main
+        while isinstance(group, click.Group):
+            group = group.commands[words.pop(0)]
+        group.make_parser(click.Context(group)).parse_args(words)
+
+
+def test_the_pages_files_and_services_are_there() -> None:
+    named = set(re.findall(r"deploy/([\w.-]+\w)", PAGE))
+    named |= {word for words in commands() if words[0] == "systemctl" for word in words if "." in word}
+    assert named == {path.name for path in DEPLOY.iterdir()}
+
+
+def test_the_pages_procfile_serves_an_application_without_a_copy_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
+    (procfile,) = blocks("procfile")
+    (tmp_path / "Procfile").write_text(procfile)
+    command = [
+        sys.executable,
+        "-m",
+        "honcho",
+        "--no-colour",
+        "-f",
+        str(tmp_path / "Procfile"),
+        "-d",
+        str(tmp_path),
+        "start",
+    ]
+    running = Server(command, TOKENS).wait_ready()
+    try:
+        assert f"0.0.0.0:{running.port}" in running.output
+        assert ask(running.port, HEALTHY).status == 200
+    finally:
+        running.stop()
+
+
+def test_a_connection_that_heroku_would_end_is_pinged_before() -> None:
+    (router,) = re.findall(r"comes for (\d+) s", PAGE)
+    assert Settings().ping_interval < float(router)
