@@ -55,6 +55,6 @@ def _connections(hub: Hub) -> dict[str, Reading]:
 
 def _rooms(hub: Hub) -> dict[str, Reading]:
     members = Histogram(SIZES)
-    for room in hub.rooms.values():
-        members.observe(len(room))
+    for size, rooms in Counter(map(len, hub.rooms.values())).items():
+        members.observe(size, rooms)
     return {"room_members": members}

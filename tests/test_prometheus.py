@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -21,6 +22,8 @@ from collab.metrics import COUNTER, GAUGE, GAUGE_HISTOGRAM, HISTOGRAM, MAX_LABEL
 from collab.protocol.lib0 import var_string
 from collab.protocol.messages import ClientMessage, ServerMessage
 from collab.testing import mask_frame, settle, stage
+from collab.web import process
+from collab.web.process import open_files
 from collab.web.prometheus import HOW
 
 TOKEN = "a-token-of-the-tests"
@@ -347,3 +350,12 @@ def test_a_server_that_cannot_store_or_is_draining_lives_but_is_not_ready() -> N
     assert len(answer.json["reasons"]) == 2 and "the disk is full" in answer.json["reasons"][1]
     assert client.get("/healthz").status_code == 200
     assert gauges.read(hub)["ready"] == gauges.read(hub)["store_ready"] == 0
+
+
+def test_the_files_that_are_open_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = open_files()
+    assert before is not None
+    with (tmp_path / "one").open("w"), (tmp_path / "two").open("w"):
+        assert open_files() == before + 2
+    monkeypatch.setattr(process, "FILES", str(tmp_path / "none"))
+    assert open_files() is None

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from flask import Blueprint, Flask, Response, current_app, request
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeHistogramMetricFamily,
@@ -30,6 +30,7 @@ from collab.metrics import COUNTER, HISTOGRAM, METRICS, Histogram, Metric
 from collab.web.addresses import is_near
 from collab.web.admin import Admin
 from collab.web.answers import answer
+from collab.web.process import ProcessCollector
 
 NAMESPACE: Final = "collab"
 
@@ -48,8 +49,9 @@ def register(app: Flask) -> None:
     hub: Hub = app.extensions["collab"]
     registry = app.extensions["collab_prometheus"] = CollectorRegistry()
     registry.register(HubCollector(hub))
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
+    registry.register(ProcessCollector())
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
     app.register_blueprint(blueprint)
 
 
