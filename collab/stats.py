@@ -48,7 +48,11 @@ def server_stats(hub: Hub) -> dict[str, Any]:
         "users": hub.admission.users,
         "rooms": len(hub.rooms),
         "totals": hub.metrics.snapshot(),
-        "latency": {"queued": _histogram(hub.metrics.queued), "written": _histogram(hub.metrics.written)},
+        "latency": {
+            "queued": _histogram(hub.metrics.queued),
+            "written": _histogram(hub.metrics.written),
+            "stored": _histogram(hub.metrics.histograms["store_write_seconds"]),
+        },
         "queues": _queues(hub),
         "store": _store(hub, at),
         "process": _process(hub),

@@ -16,6 +16,7 @@ from collab.clock import unix, utc
 from collab.errors import HandshakeRefused
 from collab.hub import Hub
 from collab.steering import OneServer, Steering
+from collab.web import dashboard
 from collab.web.answers import answer, answer_flask, code_of
 from collab.web.asked import bad, query_id, query_limit, query_text, read_body
 from collab.web.openapi import document
@@ -40,11 +41,12 @@ class Admin(NamedTuple):
 
 
 def register(app: Flask) -> None:
-    """Give an application that has the hub the interface over HTTP. Idempotent."""
+    """Give an application that has the hub the interface over HTTP, and the dashboard. Idempotent."""
     if blueprint.name not in app.blueprints:
         hub: Hub = app.extensions["collab"]
         app.extensions["collab_admin"] = Admin(hub, OneServer(hub, __version__), SignIn(hub), local=False)
         app.register_blueprint(blueprint)
+        app.register_blueprint(dashboard.blueprint)
 
 
 def create_admin(hub: Hub, public: Admin | None = None) -> Flask:

@@ -65,7 +65,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "description": "counters since the start, by metric; those with labels as an object by label",
             "additionalProperties": {"oneOf": [_COUNT, {"type": "object", "additionalProperties": _COUNT}]},
         },
-        latency=_object(queued=_HISTOGRAM, written=_HISTOGRAM),
+        latency=_object(queued=_HISTOGRAM, written=_HISTOGRAM, stored=_HISTOGRAM),
         queues=_object(messages=_COUNT, bytes=_COUNT, slow=_COUNT),
         store=_object(kind=_TEXT, ready=_BOOLEAN, trouble=_or_null(_TEXT), unstored_bytes=_COUNT, unstored_age=_TIME),
         process=_object(pid=_COUNT, rss=_or_null(_COUNT), cpu_seconds=_TIME, greenlets=_COUNT, loop_lag=_TIME),
