@@ -6,6 +6,8 @@ from socket import SO_SNDBUF, SOL_SOCKET
 
 import gevent
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ydocs import Editor, update
 
 from collab.clock import now
@@ -176,3 +178,13 @@ def test_what_is_broadcast_is_counted_once_for_each_who_is_told() -> None:
         assert after["update"] - before.get("update", 0) == 6, "two at once are told as one"
         assert "relay" not in after, "nobody else speaks the native protocol"
         assert hub.metrics.received.by_name(0)["relay"] == 1
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.integers(1, 9)), min_size=1))
+def test_turns_are_measured_one_by_one_in_whatever_order(turns: list[tuple[float, int]]) -> None:
+    metrics, expected = Metrics(), Histogram()
+    for read_at, count in turns:
+        expected.observe(20.0 - read_at, count)
+    metrics.told(turns, 20.0)
+    assert metrics.queued.counts == metrics.written.counts == expected.counts
+    assert metrics.queued.sum == pytest.approx(expected.sum)
