@@ -249,13 +249,10 @@ def test_an_application_says_things_and_has_the_interface_over_http_when_it_has_
         assert answer.status == 404 and b"html" in answer.headers["content-type"].encode()
 
 
-@pytest.mark.parametrize(
-    ("token", "words"), [("fifteen-chars..", "fewer than 16 characters"), ("sixteen characters", "a space")]
-)
-def test_a_token_that_can_be_guessed_or_cannot_be_sent_keeps_the_server_from_starting(token: str, words: str) -> None:
-    server = Server(SERVE, {"COLLAB_ADMIN_TOKEN": token})
+def test_a_token_that_can_be_guessed_keeps_the_server_from_starting() -> None:
+    server = Server(SERVE, {"COLLAB_ADMIN_TOKEN": "fifteen-chars.."})
     assert server.wait_end() == 1
-    assert f"COLLAB_ADMIN_TOKEN has {words}" in server.output and token not in server.output
+    assert "COLLAB_ADMIN_TOKEN has fewer than 16 characters" in server.output and "fifteen" not in server.output
 
 
 # ---- whether it is as it says

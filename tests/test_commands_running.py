@@ -116,19 +116,6 @@ def test_a_link_to_the_dashboard_is_printed_and_signs_in(running: Running) -> No
         assert call(running.server, "POST", "session", {"ticket": ticket}, token=None).status == 200
 
 
-def test_a_server_is_drained_from_the_command_line(serve: Serve, tmp_path: Path) -> None:
-    path = str(tmp_path / "admin.sock")
-    environment = {"COLLAB_ADMIN_SOCKET": path}
-    server = serve(COLLAB_ADMIN_SOCKET=path)
-    server.wait_output("reach this server by")
-    with connect(server.port, "/yjs/doc") as wire:
-        wire.read_until(is_step1)
-        assert "1 connection to go" in collab(environment, "drain")
-        assert wire.read_closed().code == 1012
-    assert "not ready: the server is draining" in collab(environment, "stats")
-    assert server.stop() == 0
-
-
 @pytest.mark.parametrize("what", [["stats"], ["rooms"], ["users", "watched"]])
 def test_what_is_watched_is_one_document_a_line(running: Running, what: list[str]) -> None:
     with connect(running.server.port, "/yjs/watched") as wire:
@@ -272,13 +259,19 @@ def test_the_commands_in_the_documentation_work(tmp_path: Path) -> None:
     server = Server(SERVE, {**settings, "COLLAB_ADMIN_TOKEN": TOKEN}).wait_ready()
     try:
         server.wait_output("reach this server by")
-        with connect(server.port, "/ws/document/my-document?user_id=alice") as wire:
-            wire.read_until(is_step1)
-            wire.say(update(Editor(native=True).type("hello")))
-            wire.read_until(lambda message: isinstance(message, bytes) and message[:1] == b"\x04")
+        with (
+            connect(server.port, "/ws/document/my-document?user_id=alice") as alice,
+            connect(server.port, "/yjs/elsewhere") as bob,
+        ):
+            alice.read_until(is_step1)
+            bob.read_until(is_step1)
+            alice.say(update(Editor(native=True).type("hello")))
+            alice.read_until(lambda message: isinstance(message, bytes) and message[:1] == b"\x04")
             environment = {**settings, "SERVER": f"http://127.0.0.1:{server.port}", "TOKEN": TOKEN}
             script = "\n".join([f"cd '{tmp_path}'", "set -e -o pipefail", *blocks])
             said = bash(script, environment)
+            assert (alice.read_closed().code, bob.read_closed().code) == (4403, 1012), "kicked, and sent away"
+        assert "not ready: the server is draining" in collab(settings, "stats")
     finally:
         assert server.stop() == 0
     assert "draining:" in said and "my-document" in said

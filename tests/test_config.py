@@ -128,3 +128,11 @@ def test_the_database_that_a_platform_gives_is_the_store_unless_another_is_set()
     assert Settings.load({"COLLAB_STORE": "memory:"}, platform).store == "memory:"
     assert Settings.load(platform, {"COLLAB_STORE": "memory:"}).store == "memory:"
     assert Settings.load({}).store == "sqlite:///collab.db"
+
+
+@pytest.mark.parametrize("token", ["x" * 15, "sixteen characters", "x" * 16 + "\n", "ö" * 16])
+def test_a_token_that_can_be_guessed_or_that_no_header_can_carry_is_refused_and_not_repeated(token: str) -> None:
+    with pytest.raises(ConfigError, match="COLLAB_ADMIN_TOKEN") as refused:
+        Settings.load({"COLLAB_ADMIN_TOKEN": token})
+    assert token not in str(refused.value)
+    assert Settings.load({"COLLAB_ADMIN_TOKEN": "x" * 16}).admin_token == "x" * 16
