@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import click
+from frontend import FOLDER
 
 from collab import errors
 from collab.cli import main
@@ -97,7 +98,16 @@ def test_the_map_of_the_code_names_files_that_exist() -> None:
 
 def test_no_file_names_a_registry_host() -> None:
     hosts = re.compile(r"registry\.npmjs\.org|files\.pythonhosted\.org|pypi\.org/simple|deb\.debian\.org")
-    listed = [ROOT / name for name in ("setup.cfg", "pyproject.toml", ".ci/run", "tests/interop/package-lock.json")]
+    listed = [
+        ROOT / name
+        for name in (
+            "setup.cfg",
+            "pyproject.toml",
+            ".ci/run",
+            "tests/interop/package-lock.json",
+            f"{FOLDER}/package-lock.json",
+        )
+    ]
     assert [path.name for path in listed if hosts.search(path.read_text())] == []
 
 

@@ -1,5 +1,6 @@
 // What a screen reader is told: what has changed, put together, after a moment, so that it does not chatter.
 
+import { bringUp } from '../shared/above'
 import { byId } from '../shared/elements'
 
 const PAUSE = 800
@@ -12,7 +13,7 @@ export const announce = (text: string): void => {
   waiting = [...waiting.filter(other => other !== text), text]
   clearTimeout(timer)
   timer = setTimeout(() => {
-    byId('live').textContent = `${waiting.join('. ')}.`
+    bringUp(byId('live')).textContent = `${waiting.join('. ')}.`
     waiting = []
   }, PAUSE)
 }

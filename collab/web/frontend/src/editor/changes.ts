@@ -37,9 +37,10 @@ const nodesOf = ({ value, added, removed }: Change, first: boolean, last: boolea
   const left = lines.length - head - tail
   if (left <= CONTEXT) return [new Text(value)]
   return [
-    new Text(lines.slice(0, head).join('\n') + (head ? '\n' : '')),
+    // What is left out is a block of its own, and so begins and ends a line.
+    new Text(lines.slice(0, head).join('\n')),
     make('span', 'left-out', `${left} ${left === 1 ? 'line' : 'lines'} alike`),
-    new Text((tail ? '\n' : '') + lines.slice(lines.length - tail).join('\n'))
+    new Text(lines.slice(lines.length - tail).join('\n'))
   ]
 }
 

@@ -26,9 +26,9 @@ class Caret extends WidgetType {
   }
 
   override toDOM (): HTMLElement {
-    const caret = colored(make('span', 'caret', make('span', 'caret-name', this.name)), this.color)
-    // Their names are in the list of who is here; in the text they would be read as text.
-    caret.setAttribute('aria-hidden', 'true')
+    const caret = colored(make('span', 'caret'), this.color)
+    // Shown by the stylesheet, so that it is no part of the text, for those who have it read out either.
+    caret.dataset['name'] = this.name
     caret.classList.add('moved')
     setTimeout(() => caret.classList.remove('moved'), NAME_LASTS)
     return caret

@@ -33,7 +33,7 @@ export class Link extends ObservableV2<Events> {
   readonly provider: WebsocketProvider
   private wasUp = false
 
-  constructor (id: string, doc: Y.Doc, params: Record<string, string>) {
+  constructor (id: string, doc: Y.Doc) {
     super()
     const url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/yjs`
     const provider = this.provider = new WebsocketProvider(url, encodeURIComponent(id), doc, {
@@ -41,7 +41,6 @@ export class Link extends ObservableV2<Events> {
       // Another tab gets everything from the server, and then says it is stored only if it is.
       disableBc: true,
       maxBackoffTime: 8000,
-      params: { ...params, events: '1' },
       shouldReconnect: event => !this.isFinal(event.code)
     })
     provider.messageHandlers[AUTH] = (_encoder, decoder) => {
@@ -57,6 +56,11 @@ export class Link extends ObservableV2<Events> {
       if (synced) this.emit('up', [])
     })
     provider.on('connection-close', event => this.close(event))
+  }
+
+  /** Who connects from now on. */
+  set credentials (params: Record<string, string>) {
+    this.provider.params = { ...params, events: '1' }
   }
 
   connect (): void {

@@ -1,24 +1,21 @@
 // The page at /: one document, and everybody who is in it.
 
 import './style.css'
-import { IndexeddbPersistence } from 'y-indexeddb'
 import * as Y from 'yjs'
 import { byId } from '../shared/elements'
 import { documentHere, takeToken, tokenHere } from './address'
 import { Api, type Facts, Refusal } from './api'
+import { Device } from './device'
 import { remembered } from './identity'
 import { Page } from './page'
 import { documents, keepRecent, share } from './sharing'
-import { askToken, offerSignOut } from './signing'
+import { askToken, signInAnew } from './signing'
 import { showNotice } from './notice'
 import { showStatus } from './status'
 import { aboutYou } from './self'
 
 /** Milliseconds until a server that does not answer is asked again. */
 const AGAIN = 3000
-
-/** Milliseconds that this device may take to open what it has kept. */
-const DEVICE_TIMEOUT = 3000
 
 takeToken()
 const id = documentHere()
@@ -59,31 +56,11 @@ const refuse = ({ status, message }: Refusal): void => {
     text: `${message}.`.replace(/\.\.$/, '.'),
     actions: [
       ['Try again', () => location.reload()],
-      ['Open another one', () => byId('open-documents').click()]
+      ['Open another one', () => byId('open-documents').click()],
+      ...(tokenHere() === null ? [] : [['Sign in anew', signInAnew] as const])
     ]
   })
 }
-
-/** What this device has kept of the document; null where the browser keeps nothing, as in a private window. */
-const onThisDevice = async (doc: Y.Doc): Promise<IndexeddbPersistence | null> => {
-  if (!(await canKeep())) return null
-  const kept = new IndexeddbPersistence(`collab ${id}`, doc)
-  await Promise.race([kept.whenSynced, later(DEVICE_TIMEOUT)])
-  return kept.synced ? kept : null
-}
-
-const canKeep = (): Promise<boolean> => new Promise(resolve => {
-  try {
-    const request = indexedDB.open('collab')
-    request.onerror = () => resolve(false)
-    request.onsuccess = () => {
-      request.result.close()
-      resolve(true)
-    }
-  } catch {
-    resolve(false)
-  }
-})
 
 const start = async (): Promise<void> => {
   documents(id)
@@ -96,11 +73,10 @@ const start = async (): Promise<void> => {
     you.id = facts.user.id
     if (!you.named) you.name = facts.user.name
   }
-  offerSignOut()
   keepRecent(id)
   const doc = new Y.Doc()
-  const kept = await onThisDevice(doc)
-  page = new Page({ id, doc, api, you, facts, kept: kept !== null })
+  const device = await Device.open(id, doc, () => page?.show())
+  page = new Page({ id, doc, api, you, facts, device })
   page.open()
 }
 

@@ -24,5 +24,8 @@ export const showNotice = ({ title, text, actions = [] }: Notice): void => {
 }
 
 export const hideNotice = (): void => {
-  byId('notice').hidden = true
+  const notice = byId('notice')
+  const focused = notice.contains(document.activeElement)
+  notice.hidden = true
+  if (focused) document.querySelector<HTMLElement>('.cm-content')?.focus()
 }

@@ -6,15 +6,16 @@ import { toast } from '../shared/toasts'
 import { tokenHere } from './address'
 import { announce } from './announcer'
 import { type Api, type Facts, Refusal, type Rights } from './api'
+import type { Device } from './device'
 import type { You } from './identity'
 import { Link } from './link'
 import { hideNotice, showNotice } from './notice'
 import { listPeople } from './people'
 import { Receipts } from './receipts'
-import { askToken } from './signing'
+import { askToken, offerSignOut } from './signing'
 import { showStatus, type State } from './status'
 import { TextEditor } from './text'
-import { onClose, onError, type Trouble } from './troubles'
+import { DEAF, onClose, onError, type Trouble } from './troubles'
 import { Versions } from './versions'
 
 export interface Opened {
@@ -23,12 +24,14 @@ export interface Opened {
   api: Api
   you: You
   facts: Facts
-  /** Whether this device keeps the work. */
-  kept: boolean
+  device: Device
 }
 
 /** Milliseconds between looks at why there is no connection. */
 const ASK_AGAIN = 10000
+
+/** Refusals that are over by themselves, of which the status says enough. */
+const PASSING = new Set(['unreachable', 'stopping', 'draining'])
 
 export class Page {
   private readonly link: Link
@@ -38,13 +41,14 @@ export class Page {
   private readonly undoManager: Y.UndoManager
   private connection: 'connecting' | 'up' | 'down' | 'stopped' = 'connecting'
   private askedAt = 0
+  private unheard = 0
   private rights: Rights
 
   constructor (private readonly opened: Opened) {
     const { id, doc, api, facts } = opened
     const text = doc.getText('text')
     this.rights = facts.rights
-    this.link = new Link(id, doc, this.credentials())
+    this.link = new Link(id, doc)
     this.receipts = new Receipts(this.link.provider, () => this.show())
     this.undoManager = new Y.UndoManager(text)
     this.editor = new TextEditor(byId('text'), text, this.link.provider.awareness, this.undoManager, this.mayWrite)
@@ -67,36 +71,53 @@ export class Page {
     this.introduce()
     this.showRights()
     this.undoButtons()
+    offerSignOut(() => this.forget())
     listPeople(link.provider.awareness, announce)
     link.on('up', () => this.up())
     link.on('down', (code, reason, stays) => this.down(code, reason, stays))
     link.on('refused', () => { void this.refused() })
     link.on('error', (code, message) => { void this.troubled(code, message) })
     link.on('said', text => toast(text, 'From whoever runs this server'))
-    addEventListener('online', () => link.connect())
+    addEventListener('online', () => {
+      if (this.connection !== 'stopped') link.connect()
+    })
     addEventListener('pagehide', () => link.provider.awareness.setLocalState(null))
     addEventListener('pageshow', event => {
       if (event.persisted) this.introduce()
     })
     addEventListener('beforeunload', event => {
-      if (!this.opened.kept && this.receipts.kept !== 'stored' && this.mayWrite) event.preventDefault()
+      if (this.mayWrite && this.receipts.kept !== 'stored' && !this.opened.device.keeps) event.preventDefault()
+    })
+    document.querySelector('.skip')?.addEventListener('click', event => {
+      event.preventDefault()
+      this.editor.focus()
     })
     link.connect()
     this.editor.focus()
+  }
+
+  /** Before somebody else comes to this device: what only it has is kept all the same. */
+  private async forget (): Promise<void> {
+    if (this.receipts.kept === 'stored' || !this.mayWrite) await this.opened.device.forget()
   }
 
   /** Tell the others who this is. */
   introduce (): void {
     const { id, name, color } = this.opened.you
     const { awareness } = this.link.provider
+    this.link.credentials = this.credentials()
     if (awareness.getLocalState() === null) awareness.setLocalState({})
     awareness.setLocalStateField('user', { id, name, color, colorLight: `${color}33` })
   }
 
   private up (): void {
+    const again = this.connection === 'down'
     this.connection = 'up'
+    this.unheard = 0
     hideNotice()
     this.show()
+    // Rights may have changed meanwhile.
+    if (again) void this.ask()
   }
 
   private down (code: number, reason: string, stays: boolean): void {
@@ -114,20 +135,31 @@ export class Page {
     this.show()
     if (Date.now() - this.askedAt < ASK_AGAIN) return
     this.askedAt = Date.now()
-    await this.ask()
+    if (await this.ask() && ++this.unheard > 1) this.tell(DEAF)
   }
 
-  /** Ask what this user may do here by now. */
-  private async ask (): Promise<void> {
+  /** Ask what this user may do here by now; whether they may be here. */
+  private async ask (): Promise<boolean> {
     try {
-      this.rights = (await this.opened.api.document()).rights
+      const { user, rights } = await this.opened.api.document()
+      this.rights = rights
       this.showRights()
+      if (tokenHere() !== null && user.id !== this.opened.you.id) {
+        this.opened.you.id = user.id
+        this.introduce()
+      }
+      return true
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
-      if (error.status === 401) await this.signIn(error.message)
-      else if (error.status === 403) this.down(4403, error.message, true)
-      else if (error.status !== 0) this.tell({ title: 'The server does not let you in now', text: error.message, again: true })
-      if (error.status === 403) this.link.disconnect()
+      if (error.status === 401) {
+        await this.signIn(error.message)
+      } else if (error.status === 403) {
+        this.down(4403, error.message, true)
+        this.link.disconnect()
+      } else if (!PASSING.has(error.code)) {
+        this.tell({ title: 'The server does not let you in now', text: `${error.message}.`, again: true })
+      }
+      return false
     }
   }
 
@@ -136,7 +168,7 @@ export class Page {
     this.connection = 'stopped'
     this.show()
     await askToken(`${why} What you have written stays on this page.`)
-    this.link.provider.params = { ...this.credentials(), events: '1' }
+    this.introduce()
     this.connection = 'connecting'
     await this.ask()
     if (this.connection === 'connecting') this.link.connect()
@@ -155,8 +187,9 @@ export class Page {
     showNotice({ title, text, actions: again ? [retry] : [['Understood', hideNotice]] })
   }
 
-  private show (): void {
-    showStatus(this.state, this.opened.kept)
+  /** Show how things are. */
+  show (): void {
+    showStatus(this.state, this.opened.device.keeps)
   }
 
   private get state (): State {

@@ -1,6 +1,7 @@
 // Who is here: a row of initials, and a list. Two tabs of one user are one person.
 
 import type { Awareness } from 'y-protocols/awareness'
+import { opens } from '../shared/dialogs'
 import { byId, make } from '../shared/elements'
 import { colored, colorOr } from './colors'
 
@@ -45,11 +46,13 @@ export const listPeople = (awareness: Awareness, announce: (text: string) => voi
     if (now === shown) return
     shown = now
     byId('avatars').replaceChildren(...faces(people))
+    byId('open-people').dataset['more'] = people.length > 2 ? `+${people.length - 2}` : ''
     byId('people-count').textContent = people.length < 2 ? 'Who is here: you alone' : `Who is here: ${people.length} people`
     byId('people-list').replaceChildren(...people.map((person, index) => line(person, index === 0)))
     if (before !== null) tellChanges(before, people, announce)
     before = people
   }
+  opens(byId<HTMLButtonElement>('open-people'), byId<HTMLDialogElement>('people'))
   awareness.on('change', list)
   list()
 }

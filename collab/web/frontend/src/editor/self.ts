@@ -10,7 +10,7 @@ import { remember, type You } from './identity'
 export const aboutYou = (you: You, changed: () => void): void => {
   const dialog = byId<HTMLDialogElement>('you')
   const name = byId<HTMLInputElement>('you-name')
-  opens(byId('open-you'), dialog, () => { name.value = you.name })
+  opens(byId<HTMLButtonElement>('open-you'), dialog, () => { name.value = you.name })
   themeChoice(dialog.querySelectorAll<HTMLInputElement>('input[name=theme]'))
   name.addEventListener('change', () => {
     you.name = name.value = name.value.trim() || you.name
@@ -19,7 +19,11 @@ export const aboutYou = (you: You, changed: () => void): void => {
     changed()
   })
   name.addEventListener('keydown', event => {
-    if (event.key === 'Enter') dialog.close()
+    if (event.key !== 'Enter') return
+    // Else the button that opened the dialog, which has the focus then, would be pressed by the same key.
+    event.preventDefault()
+    name.blur()
+    dialog.close()
   })
   byId('you-colors').replaceChildren(...COLORS.map(([label, color]) => {
     const input = make('input')

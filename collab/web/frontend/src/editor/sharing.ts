@@ -12,9 +12,10 @@ const MOST_RECENT = 8
 export const share = (id: string): void => {
   const link = byId<HTMLInputElement>('share-link')
   const send = byId('share-send')
-  opens(byId('open-share'), byId<HTMLDialogElement>('share'), () => { link.value = linkTo(id) })
+  opens(byId<HTMLButtonElement>('open-share'), byId<HTMLDialogElement>('share'), () => { link.value = linkTo(id) })
   link.addEventListener('focus', () => link.select())
   byId('share-copy').addEventListener('click', () => { void copy(link) })
+  byId('share-local').hidden = !/^(localhost|127\..*|\[::1\])$/.test(location.hostname)
   send.hidden = !('share' in navigator)
   send.addEventListener('click', () => {
     // It is refused when the user thinks better of it, which needs no words.
@@ -38,7 +39,7 @@ const copy = async (link: HTMLInputElement): Promise<void> => {
 export const documents = (id: string): void => {
   document.title = `${id} · collab`
   byId('document-name').textContent = byId('documents-this').textContent = id
-  opens(byId('open-documents'), byId<HTMLDialogElement>('documents'))
+  opens(byId<HTMLButtonElement>('open-documents'), byId<HTMLDialogElement>('documents'))
   byId('documents-form').addEventListener('submit', event => {
     event.preventDefault()
     location.assign(pathOf(byId<HTMLInputElement>('documents-id').value.trim()))

@@ -23,12 +23,18 @@ export const askToken = (why: string): Promise<void> => {
   })
 }
 
-/** Offer to forget the token. */
-export const offerSignOut = (): void => {
+/** Offer to forget the token, and first of all what this device has of the document. */
+export const offerSignOut = (forget: () => Promise<void>): void => {
   const button = byId('sign-out')
   button.hidden = tokenHere() === null
-  button.onclick = () => {
-    dropToken()
-    location.reload()
+  button.onclick = async () => {
+    await forget()
+    signInAnew()
   }
+}
+
+/** Begin again without a token. */
+export const signInAnew = (): void => {
+  dropToken()
+  location.reload()
 }

@@ -22,18 +22,36 @@ const UNKEPT: Partial<Record<State, string>> = { offline: 'Offline: not kept any
 const SETTLES = 1500
 const QUIET = new Set<State>(['connecting', 'saving'])
 
+/** Milliseconds that this device may take to keep something before that is said. */
+const PATIENCE = 400
+
 let told: State = 'connecting'
-let timer: ReturnType<typeof setTimeout> | undefined
+let telling: ReturnType<typeof setTimeout> | undefined
+let waiting: ReturnType<typeof setTimeout> | undefined
 
 /** Show a state; `kept`: whether this device keeps the work. */
 export const showStatus = (state: State, kept: boolean): void => {
-  const words = (kept ? undefined : UNKEPT[state]) ?? WORDS[state]
+  const element = byId('status')
+  clearTimeout(waiting)
+  if (!kept && UNKEPT[state] !== undefined) {
+    waiting = setTimeout(() => say(state, UNKEPT[state] ?? ''), PATIENCE)
+    if (element.dataset['state'] === state) {
+      element.dataset['kept'] = 'false'
+      return
+    }
+  }
+  element.dataset['kept'] = String(kept)
+  const words = WORDS[state]
+  say(state, kept || UNKEPT[state] === undefined ? words : words.replace(/:.*/, ''))
+}
+
+const say = (state: State, words: string): void => {
   if (byId('status-text').textContent === words) return
   byId('status').dataset['state'] = state
   byId('status-text').textContent = words
-  clearTimeout(timer)
+  clearTimeout(telling)
   if (QUIET.has(state)) return
-  timer = setTimeout(() => {
+  telling = setTimeout(() => {
     if (state !== told) announce(words)
     told = state
   }, SETTLES)

@@ -7,6 +7,13 @@ export interface Trouble {
   again: boolean
 }
 
+/** The server answers, but not to WebSockets. */
+export const DEAF: Trouble = {
+  title: 'This page cannot connect',
+  text: 'The server answers, but lets no WebSocket through: there are too many connections, or a proxy in front of it does not pass them on. It goes on trying.',
+  again: true
+}
+
 const said = (reason: string): string => reason ? ` The server says: “${reason}”.` : ''
 
 /** What to say when the connection has ended; null where it comes back by itself and the status says enough. */

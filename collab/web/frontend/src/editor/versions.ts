@@ -15,7 +15,7 @@ export class Versions {
   private then = ''
 
   constructor (private readonly api: Api, private readonly text: () => string) {
-    opens(byId('open-history'), dialog, () => { void this.attempt(() => this.open()) })
+    opens(byId<HTMLButtonElement>('open-history'), dialog, () => { void this.attempt(() => this.open()) })
     byId('version-form').addEventListener('submit', event => {
       event.preventDefault()
       void this.attempt(() => this.save())

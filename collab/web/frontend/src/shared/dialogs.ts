@@ -1,6 +1,8 @@
 // Dialogs: opened from a button, to which the focus returns; closed by their buttons, by Escape, and by a click beside them.
 
-/** Open a dialog; what `onOpen` does is done first. */
+import { takeUp } from './above'
+
+/** Open a dialog, if it is not. */
 export const show = (dialog: HTMLDialogElement): void => {
   if (!dialog.open) dialog.showModal()
 }
@@ -8,6 +10,7 @@ export const show = (dialog: HTMLDialogElement): void => {
 /** Let a dialog be closed by its buttons with `data-close`, and, if it may be left so, by a click beside it. */
 export const closable = (dialog: HTMLDialogElement): void => {
   for (const button of dialog.querySelectorAll('[data-close]')) button.addEventListener('click', () => dialog.close())
+  dialog.addEventListener('close', () => takeUp(dialog))
   dialog.addEventListener('pointerdown', event => {
     if (event.target === dialog && isBeside(dialog, event)) dialog.close()
   })
@@ -18,9 +21,10 @@ const isBeside = (dialog: HTMLElement, { clientX, clientY }: PointerEvent): bool
   return clientX < left || clientX > right || clientY < top || clientY > bottom
 }
 
-/** Let `button` open a dialog. */
-export const opens = (button: HTMLElement, dialog: HTMLDialogElement, onOpen: () => void = () => {}): void => {
+/** Let `button` open a dialog, which it could not before; what `onOpen` does is done first. */
+export const opens = (button: HTMLButtonElement, dialog: HTMLDialogElement, onOpen: () => void = () => {}): void => {
   closable(dialog)
+  button.disabled = false
   button.addEventListener('click', () => {
     onOpen()
     show(dialog)

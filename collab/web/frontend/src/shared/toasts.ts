@@ -1,5 +1,6 @@
 // Short messages over the page. One that somebody has to have seen stays until it is closed.
 
+import { bringUp } from './above'
 import { byId, make } from './elements'
 
 const LASTS = 4000
@@ -18,5 +19,5 @@ export const toast = (text: string, title?: string): void => {
     close.addEventListener('click', () => card.remove())
     card.append(close)
   }
-  byId('toasts').append(card)
+  bringUp(byId('toasts')).append(card)
 }
