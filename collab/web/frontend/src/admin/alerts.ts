@@ -1,7 +1,7 @@
 // What is wrong with the server, above everything else; read out when it comes.
 
 import { byId, make } from '../shared/elements'
-import type { Stats } from './client'
+import type { Refusal, Stats } from './client'
 import { bytes, counted, lasted, sentence } from './words'
 
 interface Alert {
@@ -13,9 +13,17 @@ interface Alert {
 const place = byId('alerts')
 let shown = ''
 
-/** Show what there is to say; `lost` is since when the server does not answer, in milliseconds since 1970. */
-export const showAlerts = (stats: Stats | null, lost: number | null): void => {
-  const alerts = lost !== null ? [silent(lost)] : stats !== null ? troubles(stats) : []
+/** Show what there is to say about the server as it is. */
+export const showTroubles = (stats: Stats): void => showAlerts(troubles(stats))
+
+/** Say that it does not tell how it is; `since` is when it last did, in milliseconds since 1970. */
+export const showSilence = ({ status, message }: Refusal, since: number): void => showAlerts([{
+  kind: 'bad',
+  title: status === 0 ? 'The server does not answer' : 'The server does not tell how it is',
+  text: `${status === 0 ? '' : `${sentence(message)} `}It last did ${lasted((Date.now() - since) / 1000)} ago. What is shown is what was true then; this page keeps asking.`
+}])
+
+const showAlerts = (alerts: Alert[]): void => {
   // What is read out must not change with each second.
   const words = JSON.stringify(alerts.map(({ kind, title }) => [kind, title]))
   if (words !== shown) {
@@ -28,12 +36,6 @@ export const showAlerts = (stats: Stats | null, lost: number | null): void => {
   }
   document.title = alerts[0] && alerts[0].kind !== 'info' ? `⚠ ${alerts[0].title} – collab` : 'collab dashboard'
 }
-
-const silent = (lost: number): Alert => ({
-  kind: 'bad',
-  title: 'The server does not answer',
-  text: `It last did ${lasted((Date.now() - lost) / 1000)} ago. What is shown is what was true then; this page keeps asking.`
-})
 
 const troubles = ({ store, queues, draining, reasons, connections }: Stats): Alert[] => {
   const found: Alert[] = []

@@ -3,7 +3,7 @@
 import './style.css'
 import { byId } from '../shared/elements'
 import { themeChoice } from '../shared/themes'
-import { showAlerts } from './alerts'
+import { showSilence, showTroubles } from './alerts'
 import { makeCharts, SHOWN } from './charts'
 import { Refusal, type Stats, stats as askStats } from './client'
 import { showOverview } from './overview'
@@ -39,7 +39,7 @@ const take = (stats: Stats): void => {
   answeredAt = Date.now()
   note(point)
   showOverview(stats, point, first)
-  showAlerts(stats, null)
+  showTroubles(stats)
   showState(stats.draining ? 'late' : 'live', stats.draining ? 'Draining' : 'Live')
 }
 
@@ -65,16 +65,15 @@ const round = async (): Promise<boolean> => {
       askToSignIn(latest === null ? '' : error.message)
       return true
     }
-    if (latest === null) {
-      show()
-    }
+    show()
     note(gap(Date.now() / 1000))
-    showAlerts(latest, answeredAt)
+    showSilence(error, answeredAt)
     showState('stopped', 'No answer')
     return false
   }
 }
 
+/** Show the dashboard, not the sign-in. */
 const show = (): void => {
   byId('sign-in').hidden = true
   byId('dashboard').hidden = false

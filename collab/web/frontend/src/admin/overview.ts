@@ -78,6 +78,9 @@ const facts = (id: string, rows: Facts): void => {
   }
 }
 
+/** A code, which may be broken behind its underscores. */
+const breakable = (code: string): (Node | string)[] => code.split(/(?<=_)/).flatMap(part => [part, make('wbr')])
+
 /** Where something is refused: the counter, and what that is in words. */
 const REFUSALS: [counter: string, what: string][] = [
   ['upgrades_refused', 'Upgrades'], ['refused', 'Messages'], ['requests_refused', 'Document API'],
@@ -91,7 +94,7 @@ const refusals = ({ totals, started }: Stats, first: Stats): void => {
   byId('refusals-empty').hidden = rows.length > 0
   byId('refusals-table').hidden = rows.length === 0
   byId('refusals').replaceChildren(...rows.slice(0, 12).map(({ what, code, value, before }) => make('tr', '',
-    make('td', '', what), make('td', '', make('code', '', code)), make('td', 'number', count(value)),
+    make('td', '', what), make('td', '', make('code', '', ...breakable(code))), make('td', 'number', count(value)),
     make('td', 'number', value > before ? `+${count(value - before)}` : '0')
   )))
 }

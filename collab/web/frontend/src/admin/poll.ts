@@ -41,8 +41,12 @@ export class Poll {
   private async run (): Promise<void> {
     if (!this.wanted || this.running || document.hidden) return
     this.running = true
-    const answered = await this.round()
-    this.running = false
+    let answered = false
+    try {
+      answered = await this.round()
+    } finally {
+      this.running = false
+    }
     this.failures = answered ? 0 : this.failures + 1
     if (this.wanted && !document.hidden) this.timer = setTimeout(() => void this.run(), Math.min(LONGEST, PAUSE * 2 ** Math.min(this.failures, 4)))
   }
