@@ -23,6 +23,7 @@ from collab.limits import Meter
 from collab.metrics import Metrics
 from collab.protocol import frames
 from collab.protocol.frames import BINARY, CLOSE, DELIBERATE, PING, PONG, TEXT, CloseCode, FrameParser
+from collab.tracing import Span
 from collab.transport import CHUNK, Socket
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Connection(Door):
         address: where the client is.
         number: of this connection in this process.
         since: when it began.
+        trace: the span of its upgrade, if it is sampled.
         ending: why it is over, or will be.
         bytes_in: that were read.
         messages_in: that were read, pings and the like included.
@@ -85,12 +87,14 @@ class Connection(Door):
         "number",
         "on_message",
         "since",
+        "trace",
         "vanished",
     )
 
     def __init__(self, socket: Socket, settings: Settings, metrics: Metrics, crew: Crew, address: str = "") -> None:
         super().__init__(socket, settings, metrics, crew)
         self.address = address
+        self.trace: Span | None = None
         self.number = next(_numbers)
         self.meter = Meter(settings.rate_messages, settings.rate_bytes)
         self._parser = FrameParser(settings.max_message_size)
@@ -136,6 +140,8 @@ class Connection(Door):
         """The reader greenlet. Switches greenlets."""
         try:
             self.begin()
+            if self.trace is not None:
+                self.trace.end()
             self.read()
         except BaseException:
             self.close(CloseCode.INTERNAL_ERROR, "internal error")

@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 from flask import Flask, current_app
 
+from collab import tracing
 from collab.archive import Seed
 from collab.auth import by_settings
 from collab.config import Settings
@@ -55,6 +56,7 @@ class Collab:
             ConfigError: a `COLLAB_…` setting cannot work.
         """
         settings = Settings.load(app.config, os.environ)
+        tracing.check(settings)
         auth = ApplicationAuthenticator(app, self._decision) if self._decision else by_settings(settings)
         hub = app.extensions["collab"] = Hub(settings, open_store(settings.store), Metrics(), self._seed, auth)
         hub.warnings += filter(None, [loss(settings.store, os.environ)])

@@ -89,6 +89,11 @@ class Gathering:
         return sum(map(len, self._groups.values()))
 
     @property
+    def awaited(self) -> bool:
+        """Whether there is something for the end of this loop pass."""
+        return self._scheduled
+
+    @property
     def deserted(self) -> bool:
         """Whether nobody is here or at work, and nobody may still come back."""
         return not self._absent and not self.held and not len(self)

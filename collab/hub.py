@@ -33,6 +33,8 @@ from collab.shared import Shared
 from collab.solo import Arrival, Solo
 from collab.steered import Steered
 from collab.stores.base import Store
+from collab.traced import Traces
+from collab.tracing import Span
 from collab.transport import Socket
 from collab.versions import Versions
 
@@ -61,6 +63,7 @@ class Hub(Steered):
     Attributes:
         ended: set when it stops.
         events: what the application is told of.
+        traces: where spans are made, if they are; from the start on.
         pulse: how late the event loop comes.
         urls: where it is served, as `http://host:port`, if that is known.
         started: when it did so, in seconds since 1970; 0 before.
@@ -91,6 +94,7 @@ class Hub(Steered):
         self.urls: list[str] = []
         self.warnings: list[str] = []
         self.started = 0.0
+        self.traces: Traces | None = None
         self._tick_at = self._clean_up_at = 0.0
         self._over = False
         self.ended = Event()
@@ -107,6 +111,9 @@ class Hub(Steered):
             self.crew.spawn("hub", self._run)
             self.crew.spawn("pulse", self.pulse.run)
             self.caretaker.start()
+            if self.settings.traces:
+                self.traces = Traces(self.settings, self.metrics, self.crew)
+                self.documents.trace(self.traces)
             for warning in self.warnings:
                 log.warning("%s", warning)
 
@@ -128,27 +135,31 @@ class Hub(Steered):
     def auth(self, auth: Authenticator) -> None:
         self.admission.auth = auth
 
-    def open(self, fileno: int, address: str, arrival: Arrival) -> Solo:
+    def open(self, fileno: int, address: str, arrival: Arrival, trace: Span | None = None) -> Solo:
         """Begin a session on a socket past its handshake; the descriptor is the connection's from here on.
 
-        `address` is where the client is.
+        `address` is where the client is, and `trace` the span of the upgrade, if it is sampled.
         """
         connection = Solo(self, Socket(fileno), address, arrival)
-        self._begin(connection, arrival.dialect.name, connection.session)
+        self._begin(connection, arrival.dialect.name, trace, connection.session)
         return connection
 
-    def open_shared(self, fileno: int, address: str, credentials: Credentials) -> Shared:
+    def open_shared(self, fileno: int, address: str, credentials: Credentials, trace: Span | None = None) -> Shared:
         """Begin a connection for many documents, as `open` does for one; who it is is told in band."""
         connection = Shared(self, Socket(fileno), address, credentials)
-        self._begin(connection, Hocuspocus.name)
+        self._begin(connection, Hocuspocus.name, trace)
         return connection
 
-    def _begin(self, connection: Connection, dialect: str, session: Session | None = None) -> None:
+    def _begin(
+        self, connection: Solo | Shared, dialect: str, trace: Span | None, session: Session | None = None
+    ) -> None:
         self.start()
         self.connections.add(connection)
         self.admission.connect(connection.address)
         self.metrics.count("connections", dialect)
         comings.came(connection, dialect, session)
+        if self.traces is not None and trace is not None:
+            self.traces.follow(connection, trace)
         self.crew.spawn("reader", connection.run)
 
     def forget(self, connection: Connection) -> None:
@@ -251,6 +262,8 @@ class Hub(Steered):
         self.caretaker.put_away(FLUSH_TIMEOUT)
         self.documents.say_closed()
         self.events.finish()
+        if self.traces is not None:
+            self.traces.close()
         deadline = now() + 1.0
         self._over = True
         self.documents.inbox.put(None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gevent import get_hub
 
 from collab.logs import logger
@@ -12,9 +14,14 @@ log = logger(__name__)
 
 
 class LoopPass:
-    """Rooms that have something for the end of this pass of the loop."""
+    """Rooms that have something for the end of this pass of the loop.
+
+    Attributes:
+        flush: what is then called with each; may be set to something that does so in its turn.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
+        self.flush: Callable[[Room], None] = Room.flush
         self._metrics = metrics
         self._rooms: list[Room] = []
 
@@ -28,7 +35,7 @@ class LoopPass:
         rooms, self._rooms = self._rooms, []
         for room in rooms:
             try:
-                room.flush()
+                self.flush(room)
             except BaseException:
                 # One room's fault must not keep the others from their news; its own members have missed some.
                 log.exception("A room could not tell its news; its members have to come again")

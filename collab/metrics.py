@@ -104,6 +104,8 @@ METRICS: Final = {
     "events_dropped": Metric("events that the application was not told of, since its functions take too long"),
     "hub_faults": Metric("steps that the hub failed at, which is a fault of ours"),
     "log_lines_left_out": Metric("lines of the log that were left out because many alike had been written"),
+    "spans_exported": Metric("spans that a collector has taken"),
+    "spans_dropped": Metric("spans that no collector got: too many, or it could not be reached"),
     "greenlet_deaths": Metric("greenlets that ended by an unexpected error"),
 }
 
@@ -174,11 +176,12 @@ class Traffic(dict[type | str, list[int]]):
         """The messages (0) or their bytes (1), by their kinds' names as labels have them: `SyncStep1`, `sync_step1`."""
         named: Counter[str] = Counter()
         for kind, tally in self.items():
-            named[_as_label(kind)] += tally[part]
+            named[as_label(kind)] += tally[part]
         return dict(named)
 
 
-def _as_label(kind: type | str) -> str:
+def as_label(kind: type | str) -> str:
+    """What a kind of message is called: `SyncStep1`, `sync_step1`."""
     return kind if isinstance(kind, str) else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
 
 

@@ -11,7 +11,7 @@ Invariants borne here:
 from __future__ import annotations
 
 import logging
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gevent import Timeout
 from gevent.event import AsyncResult
@@ -31,6 +31,10 @@ from collab.metrics import Metrics
 from collab.protocol.frames import CloseCode
 from collab.room import Room
 from collab.stores.base import Store
+from collab.tracing import Span, within
+
+if TYPE_CHECKING:
+    from collab.traced import Traces
 
 log = logger(__name__)
 
@@ -43,6 +47,8 @@ class _Want(NamedTuple):
 
     document_id: str
     room: AsyncResult[Room]
+    span: Span | None
+    """What of that is traced, if it is."""
 
 
 class _Loaded(NamedTuple):
@@ -99,8 +105,8 @@ class Rooms:
         self._events = events
         self._pass = LoopPass(metrics)
 
-    def enter(self, document_id: str) -> Room:
-        """The document's room, opened if need be. Switches greenlets unless it is open already.
+    def enter(self, document_id: str, span: Span | None = None) -> Room:
+        """The document's room, opened if need be, as a part of `span`. Switches greenlets unless it is open already.
 
         Raises:
             Quarantined: the document cannot be read.
@@ -110,7 +116,7 @@ class Rooms:
             room = self.map.get(document_id)
             if room is None:
                 wanted: AsyncResult[Room] = AsyncResult()
-                self.inbox.put(_Want(document_id, wanted))
+                self.inbox.put(_Want(document_id, wanted, span))
                 try:
                     room = wanted.get(timeout=LOAD_TIMEOUT)
                 except Timeout:
@@ -119,6 +125,11 @@ class Rooms:
             # Between the hub's answer and this greenlet's turn the room may have gone again.
             if not room.closed:
                 return room
+
+    def trace(self, traces: Traces) -> None:
+        """From here on have spans made of what happens."""
+        self._pass.flush = traces.flush
+        self.caretaker.saver.traces = traces
 
     def release(self, room: Room) -> None:
         """Nobody may be in `room` any more: look whether it can go."""
@@ -143,7 +154,7 @@ class Rooms:
             self._loading[want.document_id].append(want.room)
         else:
             self._loading[want.document_id] = [want.room]
-            self._crew.spawn("load", self._load, want.document_id)
+            self._crew.spawn("load", within(want.span, "load", self._load, want.document_id), want.document_id)
 
     def _load(self, document_id: str) -> None:
         started = now()

@@ -11,7 +11,7 @@ Invariants borne here:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar
 
 from gevent import GreenletExit, sleep
 from gevent.event import Event
@@ -25,6 +25,9 @@ from collab.offloop import OffLoop
 from collab.room import Room
 from collab.stores.base import Record, Store
 from collab.updates import contain, merge
+
+if TYPE_CHECKING:
+    from collab.traced import Traces
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
@@ -59,6 +62,7 @@ class Saver:
         on_gone: called with each room whose document is another one in the store by now, or none.
 
     Attributes:
+        traces: where spans are made of it, if they are.
         trouble: why nothing can be stored at present, None if it can.
     """
 
@@ -71,6 +75,7 @@ class Saver:
         on_gone: Callable[[Room], None],
     ) -> None:
         self.trouble: str | None = None
+        self.traces: Traces | None = None
         self._off = OffLoop(store)
         self._interval = settings.flush_interval if store.blocking else 0.0
         self._metrics = metrics
@@ -163,7 +168,10 @@ class Saver:
     def _store(self, entries: list[_Entry]) -> None:
         if not entries:
             return
+        span = self.traces.store([entry.room for entry in entries]) if self.traces is not None else None
         gone = self._append([record for entry in entries for record in entry.records])
+        if span is not None:
+            span.end()
         for entry in entries:
             try:
                 self._settle(entry, entry.room.document_id in gone)

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collab import tracing
 from collab.auth import check
 from collab.config import Settings
 from collab.errors import ConfigError
@@ -37,8 +38,8 @@ graceful_timeout = 10
 limit_request_line = 8190
 # All servers of one user would share it, and it can start workers, of which there must be one.
 control_socket_disable = True
-# The default but for the query, in which there may be a token.
 logger_class = "collab.serverlog.ServerLog"
+# The default but for the query, in which there may be a token.
 access_log_format = '%(h)s %(l)s %(u)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 LOW_DESCRIPTORS = 4096
 
@@ -78,6 +79,7 @@ def on_starting(server: Any) -> None:
         own = getattr(server.app, "app_uri", None) == OWN
         if own:
             check(settings)
+        tracing.check(settings)
     except ConfigError as error:
         server.log.error("%s", error)
         sys.exit(1)

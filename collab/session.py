@@ -124,7 +124,7 @@ class Session(Listener):
             self._counted = True
             self._hub.admission.enter(self)
         try:
-            room = self._hub.documents.enter(self.document_id)
+            room = self._hub.documents.enter(self.document_id, self.connection.trace)
         except Quarantined:
             text = "The document is in quarantine, since it cannot be read: whoever runs this server has to look at it"
             self.reply(Error("quarantined", text))

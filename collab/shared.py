@@ -28,6 +28,7 @@ from collab.protocol.hocuspocus import AUTH, AWARENESS, CLOSE, PING, PONG, SYNC,
 from collab.protocol.messages import Auth, Denied, Farewell, Ignored, Ping, Pong, Presence, Quit
 from collab.seat import Held, Seat
 from collab.session import Session
+from collab.tracing import within
 from collab.transport import Socket
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ class Shared(Connection):
         "_denied",
         "_held",
         "_hub",
-        "_latest",
         "_seats",
         "_shows_tokens",
+        "latest",
     )
 
     def __init__(self, hub: Hub, socket: Socket, address: str, credentials: Credentials) -> None:
@@ -65,7 +66,7 @@ class Shared(Connection):
         self._denied: dict[bytes, None] = {}  # the latest addresses that were denied and not tried again
         self._held = Held(hub.settings.max_unauthenticated_bytes)
         self._admitted = self._shows_tokens = False
-        self._latest: Session | None = None  # who was last spoken to
+        self.latest: Session | None = None  # who was last spoken to
         self.on_message = self._take_message
         self._by = self.heard + self._settings.auth_timeout
         self.beat_by(self.heard + BEAT)
@@ -97,7 +98,7 @@ class Shared(Connection):
         self._shows_tokens = self._shows_tokens or kind == AUTH
         seat = self._seats.get(address)
         if seat is not None and seat.session is not None and kind != CLOSE:
-            self._latest = seat.session
+            self.latest = seat.session
             seat.session.on_message(payload, False)
         elif kind == CLOSE:
             self._metrics.received.note(Quit, len(payload))
@@ -116,7 +117,7 @@ class Shared(Connection):
 
     def took(self, count: int) -> None:
         # A turn that speaks of several documents is the last one's: all of them are told in the same loop pass.
-        room = self._latest.room if self._latest is not None else None
+        room = self.latest.room if self.latest is not None else None
         if room is not None:
             room.heard(self.heard, count)
 
@@ -167,7 +168,8 @@ class Shared(Connection):
 
     def _decide(self, seat: Seat, token: str | None) -> None:
         seat.deciding = True
-        self._crew.spawn("admission", self._admit, seat, token)
+        admit = within(self.trace, "admission", self._admit, seat.dialect.document_name)
+        self._crew.spawn("admission", admit, seat, token)
 
     def _admit(self, seat: Seat, token: str | None) -> None:
         """Let somebody in, or deny it. Switches greenlets."""

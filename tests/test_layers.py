@@ -31,7 +31,7 @@ LAYERS = (
         "room",
         "presence",
     },
-    {"logs", "transport", "stores", "auth", "keys", "keyset", "tokens", "platforms"},
+    {"logs", "tracing", "exporting", "transport", "stores", "auth", "keys", "keyset", "tokens", "platforms"},
     {
         "admission",
         "comings",
@@ -44,6 +44,7 @@ LAYERS = (
         "listener",
         "session",
         "solo",
+        "traced",
         "seat",
         "shared",
         "offloop",

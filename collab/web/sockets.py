@@ -22,6 +22,7 @@ from collab.hub import Hub
 from collab.identity import Credentials
 from collab.protocol.frames import CloseCode
 from collab.solo import Arrival
+from collab.tracing import Span
 from collab.web.addresses import check_origin, client_address
 from collab.web.answers import answer
 from collab.web.handshake import check_upgrade, choose, read_document_id, read_token, split_header
@@ -102,7 +103,8 @@ def decide() -> Response | None:
     check_upgrade(environ)
     check_serving(hub, environ)
     offers = split_header(environ.pop("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))
-    entrance = g.collab_entrance = _admit(hub, offers)
+    trace = g.collab_trace = hub.traces.connect(environ) if hub.traces is not None else None
+    entrance = g.collab_entrance = _admit(hub, offers, trace)
     # What is left is what Flask-Sock answers to. Compressing for each client would undo the frame that all share.
     environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
     if entrance.subprotocol:
@@ -138,7 +140,7 @@ class Entrance(NamedTuple):
     subprotocol: str | None
 
 
-def _admit(hub: Hub, offers: Sequence[str]) -> Entrance:
+def _admit(hub: Hub, offers: Sequence[str], trace: Span | None) -> Entrance:
     """Decide who it is, if that is told at the handshake; raise `HandshakeRefused` if they may not come in."""
     environ = request.environ
     settings = hub.settings
@@ -150,13 +152,13 @@ def _admit(hub: Hub, offers: Sequence[str]) -> Entrance:
         # Who decides by a token keeps nothing but that; the others are asked in band with what the request said.
         said = credentials._replace(environ={key: value for key, value in environ.items() if isinstance(value, str)})
         kept = hub.auth.kept(credentials) if hub.auth.needs_token else said
-        return Entrance(lambda fileno: hub.open_shared(fileno, address, kept), None)
+        return Entrance(lambda fileno: hub.open_shared(fileno, address, kept, trace), None)
     native = request.path.startswith(NATIVE_PATH)
     document_id = read_document_id(environ["PATH_INFO"], NATIVE_PATH if native else YJS_PATH)
     upgrade = choose(native, offers, request.args)
     user = hub.admission.decide(document_id, credentials)
     arrival = Arrival(upgrade.dialect, document_id, user, hub.auth.kept(credentials), upgrade.session_id)
-    return Entrance(lambda fileno: hub.open(fileno, address, arrival), upgrade.subprotocol)
+    return Entrance(lambda fileno: hub.open(fileno, address, arrival, trace), upgrade.subprotocol)
 
 
 def take_over(ws: Any, document_id: str = "") -> None:
@@ -195,6 +197,10 @@ def refuse(error: HandshakeRefused) -> Response:
     hub: Hub = current_app.extensions["collab"]
     hub.metrics.count("upgrades_refused", error.code)
     comings.refused_upgrade(request.path, client_address(request.environ, hub.settings.proxies), error)
+    trace: Span | None = g.get("collab_trace")
+    if trace is not None:
+        trace.set({"http.response.status_code": error.status})
+        trace.end(error.code)
     done = request.environ.get("wsgi.websocket")
     if done is not None:  # gevent-websocket has let it in already
         done.close(CloseCode.ABUSE, error.message)
