@@ -1,7 +1,8 @@
 // What is wrong with the server, above everything else; read out when it comes.
 
 import { byId, make } from '../shared/elements'
-import type { Refusal, Stats } from './client'
+import type { Refusal } from '../shared/refusals'
+import type { Stats } from './client'
 import { bytes, counted, lasted, sentence } from './words'
 
 interface Alert {

@@ -1,5 +1,7 @@
 // The admin API, as the server's /admin/api/openapi.json describes it.
 
+import { Refusal, request } from '../shared/refusals'
+
 export interface Histogram {
   /** Seconds; `counts` has one more, for what took longer. */
   bounds: number[]
@@ -55,35 +57,21 @@ export interface User {
   sessions: Session[]
 }
 
-/** What the server does not do, in its words; `status` is 0 where it did not answer at all. */
-export class Refusal extends Error {
-  constructor (readonly status: number, readonly code: string, message: string) {
-    super(message)
-  }
-}
-
 /** Milliseconds until a server that does not answer is given up for now. */
 const PATIENCE = 10_000
 
 // Relative to the page, so that an application may be mounted anywhere.
 const ask = async <T>(method: string, path: string, body?: object): Promise<T> => {
-  let response: Response
-  try {
-    response = await fetch(`api/${path}`, {
-      method,
-      headers: body ? { 'Content-Type': 'application/json' } : {},
-      body: body ? JSON.stringify(body) : null,
-      signal: AbortSignal.timeout(PATIENCE)
-    })
-  } catch {
-    throw new Refusal(0, 'unreachable', 'The server does not answer')
-  }
+  const response = await request(`api/${path}`, {
+    method,
+    headers: body ? { 'Content-Type': 'application/json' } : {},
+    body: body ? JSON.stringify(body) : null,
+    signal: AbortSignal.timeout(PATIENCE)
+  })
   if (response.status === 204) return undefined as T
-  const answer = await response.json().catch(() => null)
-  if (response.ok && answer !== null) return answer
-  // A proxy in between has words of its own.
-  const { code = 'unknown', message = `The server answers ${response.status}` } = answer?.error ?? {}
-  throw new Refusal(response.status, code, message)
+  return await response.json().catch(() => {
+    throw new Refusal(response.status, 'unknown', 'What answers here is not the server')
+  })
 }
 
 export const signIn = (shown: { token: string } | { ticket: string }): Promise<{ until: string }> => ask('POST', 'session', shown)

@@ -2,7 +2,8 @@
 
 import { closable, show } from '../shared/dialogs'
 import { byId, make } from '../shared/elements'
-import { Refusal, type Session, type User, users as usersOf } from './client'
+import { Refusal } from '../shared/refusals'
+import { type Session, type User, users as usersOf } from './client'
 import { askKick, askRecheck, askSay } from './steering'
 import type { Walk } from './walk'
 import { ago, bytes, count, counted, rate } from './words'

@@ -1,7 +1,8 @@
 // Signing in: with a token, or by the link that `collab dashboard` prints; and out.
 
 import { byId } from '../shared/elements'
-import { Refusal, signIn, signOut } from './client'
+import { Refusal } from '../shared/refusals'
+import { signIn, signOut } from './client'
 import { sentence } from './words'
 
 const TICKET = 'ticket'

@@ -3,18 +3,12 @@
 import { closable, show } from '../shared/dialogs'
 import { byId } from '../shared/elements'
 import { toast } from '../shared/toasts'
-import { drain, kick, recheck, Refusal, say, type User } from './client'
+import { Refusal } from '../shared/refusals'
+import { drain, kick, recheck, say, type User } from './client'
 import { counted, sentence } from './words'
 
 /** The word that somebody has to write before the server is drained. */
 const SURE = 'drain'
-
-/** Say what came of something, over the dialog that is open, if one is: what is beside it nobody hears. */
-const tell = (text: string, title?: string): void => {
-  const open = [...document.querySelectorAll('dialog[open]')].at(-1)
-  ;(open ?? document.body).append(byId('toasts'))
-  toast(text, title)
-}
 
 /** A dialog with a form, which stays open until what it asks for is done. */
 const form = (name: string): { ask: (act: () => Promise<string>, done: () => void) => void } => {
@@ -38,7 +32,7 @@ const form = (name: string): { ask: (act: () => Promise<string>, done: () => voi
       doIt = async () => {
         const said = await act()
         dialog.close()
-        tell(said)
+        toast(said)
         done()
       }
       trouble.hidden = true
@@ -81,11 +75,11 @@ export const askKick = (room: string, user: User | null, done: () => void): void
 export const askRecheck = async (room: string, user: User | null, done: () => void): Promise<void> => {
   try {
     const { sessions } = await recheck(room, user?.id ?? null)
-    tell(`What ${counted(sessions, 'session')} may do is decided once more.`)
+    toast(`What ${counted(sessions, 'session')} may do is decided once more.`)
     done()
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
-    tell(sentence(error.message), 'That was not done')
+    toast(sentence(error.message), 'That was not done')
   }
 }
 

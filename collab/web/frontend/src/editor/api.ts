@@ -1,5 +1,7 @@
 // The document API: who somebody is in a document, what they may do in it, and its versions.
 
+import { request } from '../shared/refusals'
+
 export type Rights = 'read' | 'write' | 'admin'
 
 export interface Facts {
@@ -13,13 +15,6 @@ export interface Version {
   name: string | null
   saved: string
   bytes: number
-}
-
-/** What the server does not do, in its words; `status` is 0 where it did not answer at all. */
-export class Refusal extends Error {
-  constructor (readonly status: number, readonly code: string, message: string) {
-    super(message)
-  }
 }
 
 /** The API of one document, asked as whoever `credentials` says. */
@@ -58,25 +53,8 @@ export class Api {
     const headers = new Headers()
     if (token !== null) headers.set('Authorization', `Bearer ${token}`)
     if (body) headers.set('Content-Type', 'application/json')
-    let response: Response
-    try {
-      response = await fetch(`${path}?${new URLSearchParams({ ...query, ...who })}`, {
-        method, headers, body: body ? JSON.stringify(body) : null
-      })
-    } catch {
-      throw new Refusal(0, 'unreachable', 'The server does not answer')
-    }
-    if (response.ok) return response
-    const { code = 'unknown', message = response.statusText } = await said(response)
-    throw new Refusal(response.status, code, message)
-  }
-}
-
-const said = async (response: Response): Promise<{ code?: string, message?: string }> => {
-  try {
-    return (await response.json()).error ?? {}
-  } catch {
-    // A proxy in between has words of its own.
-    return {}
+    return await request(`${path}?${new URLSearchParams({ ...query, ...who })}`, {
+      method, headers, body: body ? JSON.stringify(body) : null
+    })
   }
 }

@@ -3,7 +3,8 @@
 import { opens } from '../shared/dialogs'
 import { byId, make } from '../shared/elements'
 import { toast } from '../shared/toasts'
-import { type Api, Refusal, type Version } from './api'
+import { Refusal } from '../shared/refusals'
+import type { Api, Version } from './api'
 import { changesBetween } from './changes'
 import { confirmed } from './confirm'
 
