@@ -239,6 +239,7 @@ def test_who_takes_nothing_at_all_for_the_slow_timeout_is_closed_and_who_takes_a
             messages += stuck.received()
             settle()
         assert messages[-1] == Closed(1013, "too slow for too long")
+        assert hub.metrics.snapshot()["slow_closed"] == 1
 
 
 def test_who_asks_for_all_presence_again_and_again_without_reading_gets_it_once() -> None:
