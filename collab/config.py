@@ -79,7 +79,9 @@ class Settings:
     version_keep: int = _setting(50, "versions without a name that are kept of each document", least=1)
 
     log_format: str = _setting("text", "how lines of the log look: text or json", choices=("text", "json"))
-    traces: str = _setting("", "where spans go: a collector that takes OTLP over HTTP, such as http://localhost:4318")
+    traces: str = _setting(
+        "", "where spans go: a collector that takes OTLP over HTTP, such as http://localhost:4318", secret=True
+    )
     traces_sample: float = _setting(0.01, "share of the connections that are traced, from 0 to 1")
 
     auth: str = _setting(

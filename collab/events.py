@@ -10,7 +10,6 @@ Invariants borne here:
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
@@ -19,6 +18,7 @@ from gevent.event import Event as Signal
 
 from collab.clock import now
 from collab.crew import Crew
+from collab.logs import logger
 from collab.metrics import Metrics
 
 KINDS: Final = ("opened", "joined", "stored", "left", "closed")
@@ -32,7 +32,7 @@ FINISH: Final = 1.0
 MAX_QUEUE: Final = 10_000
 """Events that wait for the application's functions; what happens then is not told."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Event(NamedTuple):

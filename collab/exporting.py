@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MAX_WAITING: Final = 4096
 """Spans that wait to be exported."""
 
-BATCH: Final = 128
+BATCH: Final = 64
 """Spans that are exported at once; few, since encoding them takes time from everybody."""
 
 INTERVAL: Final = 1.0

@@ -48,8 +48,7 @@ def check(settings: Settings) -> None:
         return
     url = urlsplit(settings.traces)
     if url.scheme not in ("http", "https") or not url.hostname:
-        text = f"COLLAB_TRACES is {settings.traces!r}; it is the address of a collector: http://localhost:4318"
-        raise ConfigError(text)
+        raise ConfigError("COLLAB_TRACES is not the address of a collector, such as http://localhost:4318")
     if settings.traces_sample > 1:
         raise ConfigError("COLLAB_TRACES_SAMPLE is a share of all connections, from 0 to 1")
     try:
