@@ -116,7 +116,7 @@ class Database:
                 raise
             if direct.in_transaction:
                 direct.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:  # the former where it had to be opened anew
             self.close()
             raise self._explained(error) from error
 

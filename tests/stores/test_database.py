@@ -10,6 +10,7 @@ from commandline import opened, write
 from postgres import PostgreSQL
 from ydocs import Editor
 
+from collab.errors import StoreError
 from collab.stores.base import Record
 
 
@@ -69,3 +70,14 @@ def test_a_statement_does_not_hold_the_database_for_ever(postgres: PostgreSQL) -
         }
         with database.frozen(), database.reading() as connection:
             assert connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar_one() == "0"
+
+
+def test_a_folder_that_is_gone_is_told_of_by_name_and_with_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with opened(f"sqlite:///{folder}/collab.db") as store:
+        write(store, "doc", "one")
+        folder.rename(tmp_path / "elsewhere")
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"\(COLLAB_STORE\) says: .*make sure that the folder exists"):
+                store.append([more("two")])
