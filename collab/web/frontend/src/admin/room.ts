@@ -20,16 +20,14 @@ export class RoomView {
   private id = ''
   private found: User[] = []
 
-  constructor (private readonly walk: Walk, hurry: () => void) {
+  /** `hurry` is called when something is wanted of the server at once. */
+  constructor (private readonly walk: Walk, private readonly hurry: () => void) {
     closable(this.dialog)
     byId('room-say').addEventListener('click', () => askSay(this.id, hurry))
     byId('room-recheck').addEventListener('click', () => void askRecheck(this.id, null, hurry))
     byId('room-kick').addEventListener('click', () => askKick(this.id, null, hurry))
     byId('users-search').addEventListener('input', () => this.fill())
-    this.hurry = hurry
   }
-
-  private readonly hurry: () => void
 
   /** Look into a room. */
   open (id: string): void {
