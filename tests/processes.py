@@ -54,6 +54,9 @@ class Server:
         environment: added to this process's.
         port: where it listens; on a free port by default.
         files: descriptors that it gets of this process.
+
+    Attributes:
+        admin_socket: where commands reach it, unless its environment says something else.
     """
 
     host = HOST
@@ -62,6 +65,7 @@ class Server:
         self, command: list[str], environment: dict[str, str], port: int | None = None, files: tuple[int, ...] = ()
     ) -> None:
         self.port = port or free_port()
+        self.admin_socket = f"{tempfile.gettempdir()}/collab-{self.port}.sock"
         self.output = ""
         self.code: int | None = None
         self._more = threading.Condition()
@@ -69,7 +73,7 @@ class Server:
             [part.replace("{port}", str(self.port)) for part in command],
             cwd=ROOT,
             env={
-                "COLLAB_ADMIN_SOCKET": f"{tempfile.gettempdir()}/collab-{self.port}.sock",
+                "COLLAB_ADMIN_SOCKET": self.admin_socket,
                 **os.environ,
                 **environment,
                 "PORT": str(self.port),

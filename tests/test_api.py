@@ -18,6 +18,7 @@ from commandline import damage, opened, write
 from flask import Flask
 from issuer import SECRET, SECRETS, token
 from processes import ROOT, Serve, Server
+from readme import block, page
 from wire import TIMEOUT, Answer, Wire, connect, is_step1
 from ydocs import Editor, update
 
@@ -31,7 +32,7 @@ from collab.versions import MAX_CONTENT, MAX_NAMED
 
 pytestmark = pytest.mark.usefixtures("nothing_secret_is_logged")
 
-DOCS = (ROOT / "docs" / "api.md").read_text()
+DOCS = page("docs/api.md")
 
 
 def call(
@@ -470,18 +471,13 @@ def test_nothing_is_restored_while_the_store_is_away_and_memory_is_full() -> Non
 # ---- docs/api.md
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
-    return str(found)
-
-
 def test_the_python_of_the_docs(guarded: Server) -> None:
     typist = Typist(guarded.port, "docs/python", f"token={token()}")
     with typist.wire:
         typist.type("hello")
     told(call(guarded.port, "versions", "POST", {"name": "one"}, bearer(), document="docs/python"), 201)
     names: dict[str, Any] = {}
-    exec(block("python"), names)
+    exec(block("docs/api.md", "python"), names)
     (found,) = names["versions"](f"http://127.0.0.1:{guarded.port}", "docs/python", token())
     assert found["name"] == "one"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 from commandline import ask, damage, opened, refusal, run, write
-from processes import ROOT
+from readme import page
 from ydocs import Editor
 
 from collab.cli import main
@@ -24,7 +24,7 @@ from collab.errors import StoreError
 from collab.stores.base import Record, Store, Whole
 from collab.updates import squash
 
-README = (ROOT / "README.md").read_text()
+README = page("README.md")
 NAMES = ("a/b c", "😀 👩‍💻", "-dash", "--json", "new", "%41?x#y")
 
 

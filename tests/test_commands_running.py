@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from adminapi import TOKEN, call
 from click.testing import CliRunner
 from commandline import run
 from processes import ROOT, SERVE, Serve, Server, free_port, missing
+from readme import blocks
 from terminal import Terminal
 from wire import connect, is_step1
 from ydocs import Editor, update
@@ -249,10 +249,7 @@ done
 
 
 def test_the_commands_in_the_documentation_work(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "commands.md").read_text()
-    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == page.count("```") / 2
-    blocks.append(blocks.pop(next(n for n, block in enumerate(blocks) if "drain" in block)))  # the last thing of all
+    scripts = sorted(blocks("docs/commands.md", "sh"), key=lambda script: "drain" in script)  # the last thing of all
     lines = "from flask import Flask\nfrom collab import Collab\n\napp = Flask(__name__)\nCollab(app)\n"
     (tmp_path / "their_app.py").write_text(lines)
     settings = {"COLLAB_ADMIN_SOCKET": str(tmp_path / "admin.sock"), "COLLAB_STORE": f"sqlite:///{tmp_path}/collab.db"}
@@ -268,7 +265,7 @@ def test_the_commands_in_the_documentation_work(tmp_path: Path) -> None:
             alice.say(update(Editor(native=True).type("hello")))
             alice.read_until(lambda message: isinstance(message, bytes) and message[:1] == b"\x04")
             environment = {**settings, "SERVER": f"http://127.0.0.1:{server.port}", "TOKEN": TOKEN}
-            script = "\n".join([f"cd '{tmp_path}'", "set -e -o pipefail", *blocks])
+            script = "\n".join([f"cd '{tmp_path}'", "set -e -o pipefail", *scripts])
             said = bash(script, environment)
             assert (alice.read_closed().code, bob.read_closed().code) == (4403, 1012), "kicked, and sent away"
         assert "not ready: the server is draining" in collab(settings, "stats")

@@ -24,6 +24,7 @@ from issuer import SECRET, token
 from nginx import CONFIGURATION
 from postgres import PostgreSQL
 from processes import ROOT, Serve, Server, missing
+from readme import blocks, page
 from wire import ask, connect, is_step1
 from ydocs import Editor, update
 
@@ -31,7 +32,7 @@ from collab import cli, server
 from collab.config import Settings
 
 BIN = Path(sys.executable).parent
-PAGE = (ROOT / "docs" / "deploying.md").read_text()
+PAGE = page("docs/deploying.md")
 DEPLOY = ROOT / "deploy"
 TOKENS: dict[str, Any] = {"COLLAB_AUTH": "jwt", "COLLAB_JWT_SECRET": SECRET}
 HEALTHY = b"GET /healthz HTTP/1.0\r\n\r\n"
@@ -268,34 +269,27 @@ def test_a_containers_health_is_whether_it_answers(container: Containerfile, con
 # ---- docs/deploying.md
 
 
-def blocks(language: str) -> list[str]:
-    """The blocks of code on the page in one language."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert found
-    return found
-
-
 def commands() -> list[list[str]]:
     """The commands on the page, in words."""
-    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    lines = "".join(blocks("docs/deploying.md", "sh")).replace("\\\n", " ").splitlines()
     return [[word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)] for line in lines]
 
 
 def test_what_the_page_says_of_nginx_is_in_its_configuration() -> None:
     configuration = re.sub("^    ", "", CONFIGURATION, flags=re.MULTILINE)
-    for block in blocks("nginx"):
+    for block in blocks("docs/deploying.md", "nginx"):
         for part in block.split("\n\n"):
             assert f"\n{part.strip()}\n" in configuration
 
 
 def test_what_the_page_says_of_containers_is_in_the_file() -> None:
-    (block,) = [block for block in blocks("sh") if "docker" in block]
+    (block,) = [block for block in blocks("docs/deploying.md", "sh") if "docker" in block]
     comment = "\n".join(re.findall(r"^#     (.*)", (DEPLOY / "Containerfile").read_text(), re.MULTILINE))
     assert comment.split() == block.split()
 
 
 def test_the_pages_commands_are_commands() -> None:
-    for block in blocks("sh"):
+    for block in blocks("docs/deploying.md", "sh"):
         subprocess.run(["bash", "-n"], input=block, text=True, check=True)
     ours = [words[words.index(word) + 1 :] for words in commands() for word in words if word.endswith("bin/collab")]
     ours += [words[1:] for words in commands() if words[0] == "collab"]
@@ -318,7 +312,7 @@ def test_the_pages_procfile_serves_an_application_without_a_copy_of_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
-    (procfile,) = blocks("procfile")
+    (procfile,) = blocks("docs/deploying.md", "procfile")
     (tmp_path / "Procfile").write_text(procfile)
     command = [
         sys.executable,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
+from functools import cache
 
 import click
+import pytest
+import readme
 from frontend import FOLDER
+from processes import ROOT
+from readme import PAGES, block, fenced, page, section
 
 from collab import errors
 from collab.cli import main
@@ -15,15 +21,7 @@ from collab.config import PREFIX, Settings
 from collab.metrics import METRICS
 from collab.protocol.frames import CloseCode
 
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-
-
-def section(title: str) -> str:
-    """The text under a heading."""
-    match = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert match, f"the README has no section {title!r}"
-    return match[1]
+README = page("README.md")
 
 
 def rows(text: str) -> list[list[str]]:
@@ -59,8 +57,8 @@ def test_every_close_code_is_in_the_readme() -> None:
     assert {int(row[0]) for row in rows(section("Close codes"))} == {int(code) for code in CloseCode}
 
 
-def test_every_error_code_is_in_the_readme() -> None:
-    table = section("The native protocol").partition("| error code |")[2]
+def test_every_error_code_is_in_the_native_protocol() -> None:
+    table = page("docs/native-protocol.md").partition("| error code |")[2].partition("\n\n")[0]
     told = {code for row in rows(f"| |\n|---|{table}") for code in re.findall(r"`([a-z_]+)`", row[0])}
     others = {"too_slow", "quarantined", "unauthenticated", "forbidden", "kicked"}
     assert told == {kind.code for kind in _leaves(errors.InvalidMessage)} | others
@@ -86,9 +84,7 @@ def test_every_setting_named_anywhere_exists() -> None:
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
-    match = re.search(r"```sh\n(.*)\n```", section("Test it"))
-    assert match
-    assert match[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+    assert block("README.md", "sh", "pytest").rstrip() in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
 def test_the_map_of_the_code_names_files_that_exist() -> None:
@@ -112,8 +108,7 @@ def test_no_file_names_a_registry_host() -> None:
 
 
 def test_every_line_of_the_threat_model_names_code_and_tests_that_exist() -> None:
-    page = (ROOT / "docs" / "threat-model.md").read_text()
-    lines = rows(page)
+    lines = rows(page("docs/threat-model.md"))
     assert len(lines) > 20
     for line in lines:
         for name in re.findall(r"`(collab/[\w/.]+)`", line[2]):
@@ -122,3 +117,50 @@ def test_every_line_of_the_threat_model_names_code_and_tests_that_exist() -> Non
         assert proofs, line[0]
         for file, test in proofs:
             assert f"\ndef {test}(" in (ROOT / "tests" / file).read_text() if test else (ROOT / "tests" / file).exists()
+
+
+# ---- that each block of code is run, and each link leads somewhere
+
+
+@cache
+def taken() -> list[tuple[str, list[str]]]:
+    """What tests take from pages by `block` and `blocks`: the call's name, and its arguments, which are literal."""
+    found = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        if "node_modules" in path.parts or path.name == "readme.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("block", "blocks"):
+                arguments = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+                assert len(arguments) == len(node.args) and not node.keywords, f"{path}:{node.lineno} is not literal"
+                found.append((node.func.id, [str(argument) for argument in arguments]))
+    return found
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_block_of_code_is_taken_by_a_test(name: str) -> None:
+    ways: dict[str, Callable[..., list[str]]] = {"block": lambda *what: [readme.block(*what)], "blocks": readme.blocks}
+    known = [code for way, (where, *what) in taken() if where == name for code in ways[way](name, *what)]
+    assert [code for _, code in fenced(name) if code not in known] == []
+
+
+def anchors(name: str) -> set[str]:
+    """What links to a page may name behind `#`: its headings, as forges spell them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", page(name), flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", [*PAGES, "CHANGES.md"])
+def test_every_link_leads_to_a_file_and_a_heading_that_exist(name: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", page(name), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        found = ((ROOT / name).parent / file).resolve() if file else ROOT / name
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(str(found.relative_to(ROOT))), target
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    assert [name for name in PAGES[1:] if f"]({name}" not in README] == []

@@ -10,7 +10,7 @@ import gevent
 import pytest
 from flask import Flask
 from processes import ROOT, Serve
-from readme import snippet
+from readme import block
 from test_ext import UNDER_GUNICORN
 from wire import ask, connect, is_step1, request
 from ydocs import Editor, step1, update
@@ -161,9 +161,7 @@ def read(document_id, form):
 
 
 def test_an_application_hears_and_reads_as_the_readme_says(tmp_path: Path, serve: Serve) -> None:
-    (tmp_path / "their_app.py").write_text(
-        snippet("Put it into your Flask application", "python", "collab.on") + READING
-    )
+    (tmp_path / "their_app.py").write_text(block("README.md", "python", "@collab.on(") + READING)
     command = [*UNDER_GUNICORN, "--chdir", str(tmp_path), "--bind", "127.0.0.1:{port}", "their_app:app"]
     store = f"sqlite:///{tmp_path}/collab.db"
     running = serve(command, PYTHONPATH=ROOT, COLLAB_STORE=store, COLLAB_RESUME_GRACE=0)

@@ -1,4 +1,4 @@
-"""What the README says on who may come in does what it says: its commands and its Python, run as they stand."""
+"""What docs/authentication.md says does what it says: its commands and its Python, run as they stand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 from issuer import SECRET, jwk, private_key, private_pem, public_pem, published, token
 from processes import ROOT, Server
-from readme import section, snippet
+from readme import block, page
 from wire import ask, connect, is_step1, request
 
 from collab.grants import WORDS
@@ -25,7 +25,6 @@ from collab.tokens import Tokens
 
 pytestmark = pytest.mark.usefixtures("nothing_secret_is_logged")
 
-TITLE = "Who may come in"
 PORT = "9000"
 KEY = private_key("p256")
 
@@ -42,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The one in which the README's commands find what they need."""
+    """The one in which the page's commands find what they need."""
     return {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 
@@ -62,7 +61,7 @@ def lets_in(running: Server, shown: str) -> None:
 
 
 def test_a_server_with_a_secret(folder: Path) -> None:
-    script = snippet(TITLE, "sh", "export COLLAB_JWT_SECRET")
+    script = block("docs/authentication.md", "sh", "export COLLAB_JWT_SECRET")
     running = started(folder, script.replace("$(python3 -c", f"$(echo {SECRET}; true"))
     try:
         lets_in(running, token())
@@ -78,7 +77,7 @@ def test_a_server_with_a_secret(folder: Path) -> None:
 
 
 def test_a_server_with_a_public_key(folder: Path) -> None:
-    running = started(folder, snippet(TITLE, "sh", "COLLAB_JWT_PUBLIC_KEY"))
+    running = started(folder, block("docs/authentication.md", "sh", "COLLAB_JWT_PUBLIC_KEY"))
     try:
         lets_in(running, token(KEY, "ES256"))
     finally:
@@ -88,7 +87,7 @@ def test_a_server_with_a_public_key(folder: Path) -> None:
 def test_a_server_with_published_keys(folder: Path) -> None:
     key = private_key("rsa")
     with published(jwk(key, "RS256", "one")) as publisher:
-        script = snippet(TITLE, "sh", "COLLAB_JWT_JWKS_URL")
+        script = block("docs/authentication.md", "sh", "COLLAB_JWT_JWKS_URL")
         url = "https://login.example.org/.well-known/jwks.json"
         assert url in script
         running = started(folder, script.replace(url, publisher.url))
@@ -105,7 +104,7 @@ def decide(shown: str, document_id: str, **settings: Any) -> User:
 
 
 def test_the_claims(monkeypatch: pytest.MonkeyPatch) -> None:
-    claims = json.loads(snippet(TITLE, "json", "docs"))
+    claims = json.loads(block("docs/authentication.md", "json", "docs"))
     alice = decide(token(**claims), "team/plan")
     assert (alice.id, alice.name, alice.rights) == ("u-17", "Alice", Rights.WRITE)
     assert decide(token(**claims), "handbook").rights is Rights.READ
@@ -114,7 +113,7 @@ def test_the_claims(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_signing_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLAB_JWT_SECRET", SECRET)
     names: dict[str, Any] = {}
-    exec(snippet(TITLE, "python", "jwt.encode"), names)
+    exec(block("README.md", "python", "jwt.encode"), names)
     issuer.SECRETS.add(names["token"])
     assert decide(names["token"], "team/plan")[:3] == ("u-17", "Alice", Rights.WRITE)
 
@@ -123,7 +122,7 @@ def test_signing_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_token_from_the_command_line(folder: Path, key: str) -> None:
     settings = {"COLLAB_JWT_SECRET": SECRET} if not key else {}
     made = subprocess.run(
-        ["sh", "-c", snippet(TITLE, "sh", "collab token").rstrip() + key],
+        ["sh", "-c", block("docs/authentication.md", "sh", "collab token").rstrip() + key],
         cwd=folder,
         env={**os.environ, **environment(folder), **settings},
         capture_output=True,
@@ -138,7 +137,7 @@ def test_a_token_from_the_command_line(folder: Path, key: str) -> None:
 
 def test_the_login_of_an_application() -> None:
     names: dict[str, Any] = {"__name__": "their_app"}
-    exec(snippet(TITLE, "python", "@collab.authenticator"), names)
+    exec(block("README.md", "python", "@collab.authenticator"), names)
     app = names["app"]
     assert isinstance(app, Flask)
     auth = app.extensions["collab"].auth
@@ -159,7 +158,7 @@ def test_the_login_of_an_application() -> None:
 
 
 def test_rights_and_algorithms_are_named() -> None:
-    text = section(TITLE)
+    text = page("docs/authentication.md")
     assert all(f"`{word}`" in text for word in WORDS)
     assert all(f"`{name}`" in text for name in (*SECRET_BYTES, *PUBLIC) if name[:2] not in ("RS", "PS"))
     assert "`RS…`" in text and "`PS…`" in text

@@ -16,6 +16,7 @@ import pytest
 from collector import Collector, Told, collecting
 from gevent import Timeout, sleep
 from processes import ROOT, SERVE, Server, free_port
+from readme import block
 from wire import ask, connect, is_step1, request
 from ydocs import Editor, update
 
@@ -386,9 +387,7 @@ def test_the_page_names_the_spans_and_their_attributes() -> None:
 
 
 def test_the_pages_command_is_one_that_can_be_given() -> None:
-    text = (ROOT / "docs" / "logs-and-traces.md").read_text().partition("## Traces")[2]
-    [block] = re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S)
-    install, serve = map(shlex.split, block.splitlines())
+    install, serve = map(shlex.split, block("docs/logs-and-traces.md", "sh", "COLLAB_TRACES").splitlines())
     extra = re.fullmatch(r"collab\[(\w+)\]", install[-1])
     assert extra and extra[1] in (metadata("collab").get_all("Provides-Extra") or [])
     assert serve[-2:] == ["collab", "serve"]

@@ -1,4 +1,4 @@
-"""The native dialect: JSON text frames and binary frames that start with a type byte (protocols: README, "Native").
+"""The native dialect: JSON text frames and binary frames that start with a type byte (docs/native-protocol.md).
 
 Four variants of one dialect: server events as JSON text or, for subprotocol `collab.binary`, as binary frames; and
 presence as awareness updates or as JSON. What a client says as JSON and the server does not define is relayed to
