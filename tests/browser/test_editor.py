@@ -241,6 +241,8 @@ def test_who_has_no_token_is_asked_for_one_and_who_may_only_read_is_told_so(
     expect(writer.dialog("Sign in")).to_be_visible()
     writer.check_access(axe)
     writer.page.keyboard.press("Escape")
+    expect(writer.page.get_by_role("heading", name="You are not signed in")).to_be_visible()
+    writer.button("Sign in").click()
     writer.page.get_by_label("Token").fill("no token")
     writer.page.keyboard.press("Enter")
     expect(writer.page.locator("#sign-in-text")).to_contain_text("token")

@@ -10,7 +10,7 @@ import type { WebsocketProvider } from 'y-websocket'
 const SYNC_STATUS = 102
 
 /** How long the store may take until it counts as away, in milliseconds. */
-const PATIENCE = 5000
+const PATIENCE = 4000
 
 export type Kept = 'unknown' | 'saving' | 'late' | 'stored'
 

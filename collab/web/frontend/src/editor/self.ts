@@ -13,7 +13,7 @@ export const aboutYou = (you: You, changed: () => void): void => {
   opens(byId<HTMLButtonElement>('open-you'), dialog, () => { name.value = you.name })
   themeChoice(dialog.querySelectorAll<HTMLInputElement>('input[name=theme]'))
   name.addEventListener('change', () => {
-    you.name = name.value = name.value.trim() || you.name
+    you.name = name.value = name.value.replace(/\p{Cc}/gu, ' ').trim() || you.name
     you.named = true
     remember(you)
     changed()

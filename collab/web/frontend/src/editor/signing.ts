@@ -3,6 +3,7 @@
 import { show } from '../shared/dialogs'
 import { byId } from '../shared/elements'
 import { dropToken, keepToken, tokenHere } from './address'
+import { hideNotice, showNotice } from './notice'
 
 /** Ask for a token; returns when there is one. */
 export const askToken = (why: string): Promise<void> => {
@@ -12,12 +13,17 @@ export const askToken = (why: string): Promise<void> => {
   input.value = ''
   show(dialog)
   return new Promise(resolve => {
-    // Without a token there is nothing here to go back to.
-    dialog.oncancel = event => event.preventDefault()
+    dialog.onclose = () => showNotice({
+      title: 'You are not signed in',
+      text: 'This document is only shown to who has a token for it.',
+      actions: [['Sign in', () => show(dialog)]]
+    })
     byId<HTMLFormElement>('sign-in-form').onsubmit = event => {
       event.preventDefault()
       keepToken(input.value)
+      dialog.onclose = null
       dialog.close()
+      hideNotice()
       resolve()
     }
   })

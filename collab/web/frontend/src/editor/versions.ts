@@ -117,7 +117,7 @@ export class Versions {
   }
 }
 
-const titleOf = ({ name }: Version): string => name ?? 'Saved by itself'
+const titleOf = ({ name }: Version): string => name ?? 'Saved automatically'
 
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
 
