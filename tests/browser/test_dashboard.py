@@ -35,6 +35,7 @@ class Operator:
     def __init__(self, visitor: Visitor, path: str = "/admin/") -> None:
         self.visitor = visitor
         self.page: Page = visitor.page
+        self.page.clock.install()
         self.page.goto(visitor.site + path)
 
     def sign_in(self, token: str = ADMIN) -> Operator:
@@ -47,6 +48,11 @@ class Operator:
         """Wait until the server's numbers are shown."""
         expect(self.page.locator("#status-text")).to_have_text("Live")
         expect(self.page.get_by_label("Admin token")).to_be_hidden()
+        return self
+
+    def later(self) -> Operator:
+        """Let the time pass until the page asks again."""
+        self.page.clock.run_for(2000)
         return self
 
     def row(self, room: str) -> Locator:
@@ -125,6 +131,7 @@ def test_who_signs_out_is_out(site: Server, visit: Visit) -> None:
 def test_a_sign_in_that_is_over_is_told_and_charts_go_on_after_another(site: Server, visit: Visit) -> None:
     operator = Operator(visit(site, None, expected=REFUSED)).sign_in().is_in()
     operator.page.context.clear_cookies()
+    operator.later()
     expect(operator.page.get_by_role("alert")).to_contain_text("COLLAB_ADMIN_TOKEN")
     operator.sign_in().is_in()
     operator.page.get_by_role("button", name="Sessions as a table").click()
@@ -139,12 +146,13 @@ def test_numbers_move_with_those_who_are_at_work(site: Server, visit: Visit, gue
     room, editor = "numbers/who works", Editor()
     wire = enter(guests, site, room)
     enter(guests, site, room, "bob", "/yjs/")
-    row = operator.row(room)
+    row = operator.later().row(room)
     cells = row.get_by_role("cell")
     expect(cells.nth(0)).to_have_text("2")
     expect(cells.nth(3)).to_have_text("0")
     for _ in range(5):
         wire.say(update(editor.type("word ")))
+    operator.later()
     expect(cells.nth(3)).to_have_text("5")
     expect(operator.page.locator("#tile-sessions")).not_to_have_text("0")
     expect(operator.page.get_by_role("img", name=re.compile("^Sessions .* y-websocket: now [1-9]"))).to_be_visible()
@@ -251,11 +259,13 @@ def test_rates_and_quantiles_are_of_what_happened_between_two_answers(site: Serv
     operator = Operator(visitor).sign_in().is_in()
     tiles = {name: operator.page.locator(f"#tile-{name}") for name in ("updates", "messages", "latency")}
     expect(tiles["updates"]).to_have_text(NONE)
+    operator.later()
     expect(tiles["updates"]).to_have_text("50")
     expect(tiles["messages"]).to_have_text("of 150 messages received")
     expect(tiles["latency"]).to_have_text("9.9 ms")
     expect(operator.page.locator("#refusals")).to_have_text(re.compile(r"Upgrades\s*full\s*5\s*\+3"))
     expect(operator.page.get_by_text("1 slow reader")).to_be_visible()
+    operator.later()
     expect(tiles["updates"]).to_have_text(NONE)  # another process has begun to count anew
     operator.page.get_by_role("button", name="Messages a second as a table").click()
     times = operator.visitor.dialog("Messages a second").get_by_role("row")
@@ -268,7 +278,6 @@ def _fulfil(route: Route, answer: dict[str, Any]) -> None:
 
 def test_a_page_that_nobody_looks_at_asks_for_nothing(site: Server, visit: Visit) -> None:
     operator = Operator(visit(site, None))
-    operator.page.clock.install()
     operator.sign_in().is_in()
     asked: list[str] = []
     operator.page.on("request", lambda request: asked.append(request.url))
@@ -293,7 +302,6 @@ def test_more_rooms_than_one_answer_has_are_shown_after_some_and_go_when_they_ar
     numbers = {"sessions": 1, "users": 1, "updates": 7, "bytes": 9, "unstored": 0, "queued": 0}
     pages = {name: [{"id": name, "opened": "2026-01-01T00:00:00Z", **numbers}] for name in ("first", "second")}
     visitor = visit(site, None)
-    visitor.page.clock.install()
 
     def answer(route: Route) -> None:
         after = "after=" in route.request.url
@@ -302,12 +310,12 @@ def test_more_rooms_than_one_answer_has_are_shown_after_some_and_go_when_they_ar
     visitor.page.route("**/admin/api/rooms*", answer)
     operator = Operator(visitor).sign_in().is_in()
     expect(operator.page.locator("#rooms-count")).to_have_text("more than 1 room")
-    visitor.page.clock.run_for(2000)
+    operator.later()
     expect(operator.page.locator("#rooms-count")).to_have_text("2 rooms")
     expect(operator.page.locator("#rooms tr")).to_have_count(2)
     pages["second"] = []
-    visitor.page.clock.run_for(2000)
-    visitor.page.clock.run_for(2000)
+    operator.later()
+    operator.later()
     expect(operator.page.locator("#rooms-count")).to_have_text("1 room")
     expect(operator.row("first").get_by_role("cell").nth(2)).to_have_text("0")
 
@@ -316,6 +324,7 @@ def test_what_a_proxy_says_instead_of_the_server_is_told(site: Server, visit: Vi
     visitor = visit(site, None, expected="status of 502")
     operator = Operator(visitor).sign_in().is_in()
     visitor.page.route("**/admin/api/stats", lambda route: route.fulfill(status=502, body="<html>Bad gateway</html>"))
+    operator.later()
     expect(operator.page.locator(".alert")).to_contain_text("The server answers 502.")
 
 
