@@ -78,9 +78,21 @@ def test_every_command_and_option_is_in_the_readme() -> None:
 
 def test_every_setting_named_anywhere_exists() -> None:
     known = {PREFIX + field.name.upper() for field in fields(Settings)}
-    for path in [*(ROOT / "collab").rglob("*.py"), *(ROOT / "deploy").iterdir(), *(ROOT / "docs").iterdir()]:
-        named = set(re.findall(r"COLLAB_[A-Z_]+[A-Z]", path.read_text())) - {"COLLAB_BINARY", "COLLAB_COMPLETE"}
-        assert named <= known, path
+    others = {"COLLAB_BINARY", "COLLAB_COMPLETE"}
+    for path in [*(ROOT / "collab").rglob("*.py"), *(ROOT / "deploy").iterdir(), *map(ROOT.joinpath, PAGES)]:
+        named = set(re.findall(r"COLLAB_[A-Z_]+[A-Z](?![A-Z]|_…)", path.read_text()))
+        assert named <= known | others, path
+
+
+def test_what_the_readme_says_of_troubles_is_what_the_server_says() -> None:
+    text = section("Run it for others").partition("### Troubleshooting")[2]
+    labelled = {name: METRICS[name].label for name in re.findall(r"`(\w+)\{code\}`", text)}
+    assert set(labelled.values()) == {"code"} and labelled
+    source = "".join(path.read_text() for path in (ROOT / "collab").rglob("*.py"))
+    lines = {"reach this server by", "Refused a connection", "Changes cannot be stored", "ended by"}
+    words = {word for word in re.findall(r"`([a-z_]+)`", text) if "_" in word or word in ("full", "kicked", "dead")}
+    assert all(line in text and line in source for line in lines)
+    assert [word for word in words if word not in METRICS and f'"{word}"' not in source] == []
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
