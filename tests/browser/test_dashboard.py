@@ -14,12 +14,13 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
-from browser.conftest import ADMIN, Visit
-from browser.visitors import Visitor
 from playwright.sync_api import BrowserContext, Locator, Page, Route, ViewportSize, expect
 from processes import Serve, Server
 from wire import Wire, connect, is_event
 from ydocs import Editor, update
+
+from browser.conftest import ADMIN, Visit
+from browser.visitors import Visitor
 
 REFUSED = "status of 401"
 """What a browser says of a token that is not taken."""
