@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import pytest
-from browser.visitors import Visitor
 from frontend import tools
 from playwright.sync_api import Browser, BrowserContext, Playwright, expect, sync_playwright
 from processes import SERVE, Server, missing
+
+from browser.visitors import Visitor
 
 PATIENCE = 20_000
 """Milliseconds that something may take to be seen."""

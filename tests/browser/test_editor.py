@@ -14,11 +14,12 @@ from urllib.parse import unquote
 
 import issuer
 import pytest
-from browser.conftest import ADMIN, Visit
-from browser.visitors import Visitor
 from commandline import damage, opened, write
 from playwright.sync_api import expect
 from processes import Serve, Server, lasting_port
+
+from browser.conftest import ADMIN, Visit
+from browser.visitors import Visitor
 
 AWAY = "ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|status of 503|WebSocket connection to .* failed"
 """What a browser says when a server is not there, or does not let it in."""
@@ -289,6 +290,7 @@ def test_who_is_sent_out_is_told_so_and_does_not_come_back(site: Server, visit: 
     expect(ann.page.get_by_role("heading", name="You were sent out of this document")).to_be_visible()
     expect(ann.page.locator("#notice-text")).to_contain_text("closing time")
     ann.page.clock.run_for(120_000)
+    expect(ann.button("Undo")).to_be_disabled()
     ann.has("Not connected").type("nothing more").sees("before")
     assert len(ann.sockets) == opened
     ann.check_access(axe)

@@ -61,6 +61,8 @@ export class TextEditor {
 
   /** Let it be written in, or only read. */
   set mayWrite (may: boolean) {
+    // Undoing would change a text that may only be read.
+    if (!may) this.undoManager.clear()
     this.view.dispatch({ effects: this.rights.reconfigure(readOnly(!may)) })
   }
 
