@@ -161,7 +161,7 @@ class Caretaker:
             self.archive.note_people(list(self._rooms.values()))
         self.saver.stop()
 
-    def close(self) -> None:
-        """Let go of the store. Switches greenlets."""
-        self.archive.close(1.0)
-        self.saver.close(1.0)
+    def close(self, timeout: float) -> None:
+        """Let go of the store, in twice so many seconds at most. Switches greenlets."""
+        self.archive.close(timeout)
+        self.saver.close(timeout)

@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+from gevent import GreenletExit
 from gevent.event import Event as Signal
 
 from collab.clock import now
@@ -114,11 +115,16 @@ class Events:
                 for listener in self._listeners[event.kind]:
                     try:
                         listener(event)
-                    except Exception:
+                    except GreenletExit:
+                        raise
+                    except BaseException:  # gevent's Timeout included, which is none of Exception
                         log.exception("A function of the application failed at %s", event)
                         self._metrics.count("listener_failures")
         finally:
-            self._idle.set()
+            if self._queue:  # it was ended in between
+                self._crew.spawn("events", self._call)
+            else:
+                self._idle.set()
 
     def finish(self) -> None:
         """Tell all that has happened, for at most `FINISH` seconds. Switches greenlets."""

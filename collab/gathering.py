@@ -177,6 +177,12 @@ class Gathering:
         self._receipts.pass_on(old, new)
         self.presences.pass_on(old, new)
 
+    def give_up_absent(self, now: float) -> None:
+        """Wait no longer for those who may still come back."""
+        for member in list(self._absent):
+            del self._absent[member]
+            self._depart(member, now)
+
     def tick(self, now: float) -> None:
         """Let go of those who have not come back, and look after presence."""
         for member, until in list(self._absent.items()):

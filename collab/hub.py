@@ -49,6 +49,9 @@ PEOPLE_INTERVAL: Final = 300.0
 FLUSH_TIMEOUT: Final = 4.0
 """Seconds that a stopping server gives its store; with the goodbyes, well inside gunicorn's `graceful_timeout`."""
 
+CLOSE_TIMEOUT: Final = 0.5
+"""Seconds that it then gives each of the three threads that ask the store to come to an end."""
+
 
 class Hub(Steered):
     """All rooms and sessions of one process.
@@ -157,10 +160,10 @@ class Hub(Steered):
         self.connections.add(connection)
         self.admission.connect(connection.address)
         self.metrics.count("connections", dialect)
-        comings.came(connection, dialect, session)
         if self.traces is not None and trace is not None:
             self.traces.follow(connection, trace)
         self.crew.spawn("reader", connection.run)
+        comings.came(connection, dialect, session)
 
     def forget(self, connection: Connection) -> None:
         """`connection` is over."""
@@ -270,8 +273,8 @@ class Hub(Steered):
         if not self.crew.join(max(0.0, deadline - now())):
             log.warning("Ended what did not end by itself: %s", ", ".join(sorted(set(self.crew.names()))))
             self.crew.kill()
-        self.versions.close(1.0)
-        self.caretaker.close()
+        self.versions.close(CLOSE_TIMEOUT)
+        self.caretaker.close(CLOSE_TIMEOUT)
         self.metrics.count("log_lines_left_out", by=LIMITER.finish())
         log.info("Stopped; counted since the start: %s", self.metrics.snapshot())
         self._stopped.set()

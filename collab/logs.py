@@ -6,6 +6,9 @@ handlers the formatters from here.
 
 Invariants borne here:
 
+* `tell` and `tell_fault` never switch greenlets and never raise what a handler does, which may wait for its lock or
+  for a network: a greenlet of its own hands over what they say, in order. Rooms and the loop's callbacks say it so.
+
 * A line is one line: nothing that came from the network can end it, begin another one, or steer a terminal, and all of
   it is bounded.
 * What is much the same is written a few times a minute; how many more there were is told afterwards, and counted.
@@ -15,9 +18,14 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import traceback
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
+
+import gevent
 
 from collab.clock import now
 
@@ -29,6 +37,9 @@ MAX_ALIKE: Final = 20
 
 MAX_ALIKE_INFO: Final = 3000
 """The same for news, such as that somebody came or went."""
+
+MAX_WAITING: Final = 10_000
+"""Lines that wait to be written; those that come then are left out."""
 
 MAX_TEXTS: Final = 1000
 """Texts that are told apart; over that the count of the earliest begins anew."""
@@ -53,15 +64,40 @@ def logger(name: str) -> logging.Logger:
 def tell(log: logging.Logger, level: int, text: str, /, **facts: object) -> None:
     """Log an event; `text` has those of its facts that people need, as `%(document)r`."""
     if log.isEnabledFor(level):
-        log.log(level, text, facts, extra=facts, stacklevel=2)
+        _soon(log, log.makeRecord(log.name, level, log.name, 0, text, (facts,), None, extra=facts))
 
 
-def tell_fault(log: logging.Logger, text: str, trace: str) -> None:
-    """Log an error whose traceback is text already, because not all of it may be told."""
+def tell_fault(log: logging.Logger, text: str, trace: str | None = None) -> None:
+    """Log the error that is being handled; or `trace`, where not all of its traceback may be told."""
     if log.isEnabledFor(logging.ERROR):
-        record = log.makeRecord(log.name, logging.ERROR, __file__, 0, text, (), None)
+        error = sys.exc_info() if trace is None else None
+        record = log.makeRecord(log.name, logging.ERROR, log.name, 0, text, (), error)
         record.exc_text = trace
-        log.handle(record)
+        _soon(log, record)
+
+
+def _soon(log: logging.Logger, record: logging.LogRecord) -> None:
+    if log.disabled or not log.filter(record):
+        return
+    if len(_waiting) >= MAX_WAITING:
+        LIMITER.leave_out()
+        return
+    _waiting.append((log, record))
+    if len(_waiting) == 1:
+        gevent.spawn_raw(_write)
+
+
+def _write() -> None:
+    while _waiting:
+        log, record = _waiting[0]
+        try:
+            log.callHandlers(record)
+        except Exception:  # of a handler that does not print it itself, as those of the library do
+            traceback.print_exc()
+        _waiting.popleft()
+
+
+_waiting: Final[deque[tuple[logging.Logger, logging.LogRecord]]] = deque()
 
 
 def plain(text: str, most: int = MAX_EVENT) -> str:
@@ -143,6 +179,7 @@ class Limiter(logging.Filter):
         self._clock = clock
         self._windows: dict[tuple[str, int, str, object], _Window] = {}
         self._dropped = 0
+        self._over: deque[tuple[str, int, dict[str, Any]]] = deque()  # what is to be told: not in a thread of the store
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to write it."""
@@ -163,6 +200,10 @@ class Limiter(logging.Filter):
         window.count += 1
         return window.count <= window.most
 
+    def leave_out(self) -> None:
+        """Count a line that was left out, of whatever text."""
+        self._dropped += 1
+
     def tick(self) -> int:
         """Tell of lines that were left out in intervals that are over; how many were left out since this was asked."""
         at = self._clock()
@@ -179,6 +220,9 @@ class Limiter(logging.Filter):
         return self._counted()
 
     def _counted(self) -> int:
+        while self._over:
+            name, level, facts = self._over.popleft()
+            tell(logging.getLogger(name), level, MORE, **facts)
         dropped, self._dropped = self._dropped, 0
         return dropped
 
@@ -191,8 +235,7 @@ class Limiter(logging.Filter):
             self._dropped += over
             name, level, text, code = key
             like = text if code is None else f"{text} ({code})"
-            log = logging.getLogger(name)
-            tell(log, level, MORE, count=over, seconds=round(at - window.since), like=like)
+            self._over.append((name, level, {"count": over, "seconds": round(at - window.since), "like": like}))
 
 
 LIMITER: Final = Limiter()

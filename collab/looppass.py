@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gevent import get_hub
 
-from collab.logs import logger
+from collab.logs import logger, tell_fault
 from collab.metrics import Metrics
 from collab.room import Room
 
@@ -38,7 +38,7 @@ class LoopPass:
                 self.flush(room)
             except BaseException:
                 # One room's fault must not keep the others from their news; its own members have missed some.
-                log.exception("A room could not tell its news; its members have to come again")
                 self._metrics.count("room_faults")
                 for member in room.members():
                     member.lost()
+                tell_fault(log, "A room could not tell its news; its members have to come again")

@@ -16,6 +16,7 @@ from gevent import Timeout, get_hub
 from gevent.event import AsyncResult
 from gevent.monkey import get_original
 
+from collab.errors import StoreError
 from collab.logs import logger
 from collab.stores.base import Store
 
@@ -85,7 +86,8 @@ class _Thread:
     def end(self) -> None:
         """End when all is done that was asked for."""
         self._tasks.put(None)
-        self._watcher.close()
+        if not self._asked:
+            self._watcher.close()
 
 
 class OffLoop:
@@ -97,10 +99,20 @@ class OffLoop:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._closed = False
         self._thread: _Thread | None = None
 
     def call(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What `method` returns or raises. Switches greenlets if the store waits for anything."""
+        """What `method` returns or raises. Switches greenlets if the store waits for anything.
+
+        Raises:
+            StoreError: this was closed.
+        """
+        if self._closed:
+            raise StoreError("the store is closed, since the server is stopping")
+        return self._call(method, *args, **kwargs)
+
+    def _call(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if not self.store.blocking:
             return method(*args, **kwargs)
         if self._thread is None:
@@ -116,7 +128,8 @@ class OffLoop:
         """Let go of the store and the thread; what the thread is at is not waited for longer. Switches greenlets."""
         late = Timeout.start_new(timeout)
         try:
-            self.call(self.store.close)
+            self._closed = True
+            self._call(self.store.close)
             if self._thread is not None:
                 self._thread.end()
         except Timeout as error:

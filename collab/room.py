@@ -194,17 +194,17 @@ class Room(Gathering):
         self._pending = []
         document = self.document
         refused = document.apply([update for update, _, _ in pending], pending)
+        news = document.news() if document.taken else ()
         for index, error in refused.items():
             _, member, number = pending[index]
             member.refuse(error, number)
         if document.early or document.released or document.lapsed:
             self._look_after_early([pending[index] for index in document.early])
-        if not document.taken:
+        if not news:
             return ()
         applied = len(pending) - len(refused) - len(document.early)
         self.updates += applied
         self._metrics.commit_updates.observe(applied)
-        news = document.news()
         return [*news, *self._give_way(self.seeds)] if self.seeds else news
 
     def _look_after_early(self, early: list[tuple[bytes, Member, int]]) -> None:

@@ -215,16 +215,20 @@ class Rooms:
 
     def say_closed(self) -> None:
         """The process ends: nobody has any of them open any more."""
-        for document_id in self.map:
-            self._events.closed(document_id)
+        for room in list(self.map.values()):
+            self._close(room)
 
     def _drop(self, room: Room) -> None:
         if room.closed:
             return
-        self._close(room)
+        # Out of the map first: who comes now must not find it.
+        room.closed = True
+        del self.map[room.document_id]
         for member in room.members():
             member.close(CloseCode.RESTART, "the document was replaced")
+        room.give_up_absent(now())
         room.journal.abandon()
+        self._events.closed(room.document_id)
 
     def _gone(self, room: Room) -> None:
         self.inbox.put(_Gone(room))

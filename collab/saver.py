@@ -19,7 +19,7 @@ from gevent.event import Event
 from collab.clock import now
 from collab.config import Settings
 from collab.errors import StoreError
-from collab.logs import logger
+from collab.logs import logger, tell_fault
 from collab.metrics import Metrics
 from collab.offloop import OffLoop
 from collab.room import Room
@@ -176,10 +176,10 @@ class Saver:
             try:
                 self._settle(entry, entry.room.document_id in gone)
             except Exception:  # one room's fault must not keep the others from being stored
-                log.exception("A room could not be told that its changes are stored; its members have to come again")
                 self._metrics.count("room_faults")
                 for member in entry.room.members():
                     member.lost()
+                tell_fault(log, "A room could not be told that its changes are stored; its members have to come again")
 
     def _settle(self, entry: _Entry, gone: bool) -> None:
         room, changes, records, size = entry

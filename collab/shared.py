@@ -261,11 +261,11 @@ class Shared(Connection):
 
     def finish(self) -> None:
         super().finish()
+        self._hub.forget(self)
         for seat in self._seats.values():
             if seat.session is not None:
                 comings.left(seat.session, "the connection is over")
         comings.went(self, Hocuspocus.name, None)
-        self._hub.forget(self)
 
     # ---- what it is told
 

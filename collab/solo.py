@@ -57,8 +57,8 @@ class Solo(Connection):
 
     def finish(self) -> None:
         super().finish()
-        comings.went(self, self.session.dialect.name, self.session)
         self._hub.forget(self)
+        comings.went(self, self.session.dialect.name, self.session)
 
     def on_caught_up(self, backlog: Backlog) -> bytes:
         return self.session.repaired(backlog.of(self.session))

@@ -98,11 +98,11 @@ class Traces:
             room.flush()
             return
         facts: dict[str, Value] = {"document.id": room.document_id, "room.size": len(room), "messages": len(messages)}
-        before = room.updates
+        before, changes = room.updates, room.journal.changes
         with messages[0].child("commit", facts, messages[1:]) as commit:
             room.flush()
             commit.set({"updates": room.updates - before})
-        if not room.journal.clean:
+        if room.journal.changes > changes:
             if len(self._commits) >= MAX_ROOMS:
                 del self._commits[next(iter(self._commits))]
             _add(self._commits.setdefault(room, []), commit)

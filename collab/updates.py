@@ -130,6 +130,14 @@ def _apply(doc: _pycrdt.Doc, update: bytes) -> None:
         transaction.drop()
 
 
+def drop(transaction: _pycrdt.Transaction) -> None:
+    """Drop a transaction, which commits it if that was not done."""
+    try:
+        transaction.drop()
+    except BaseException as error:
+        contain(error)
+
+
 def contain(error: BaseException) -> None:
     """Let through what does not come from yrs. Its panics are no `Exception`, and their class cannot be imported."""
     if not isinstance(error, ValueError | RuntimeError | InvalidUpdate) and type(error).__name__ != "PanicException":

@@ -265,6 +265,18 @@ def test_a_panic_of_yrs_is_an_update_refused() -> None:
         assert sorted(reading(whole(each))) == list("abcdefx")
 
 
+@pytest.mark.parametrize("at_commit", [False, True])
+def test_a_panic_of_yrs_at_what_is_nearly_all_traffic_leaves_nothing_untold(at_commit: bool) -> None:
+    doc, replica = Document(text("abc")), Document(text("abc"))
+    doc._doc = Panicking(doc._doc, 1, at_commit=at_commit)  # type: ignore[assignment]
+    assert list(doc.apply([update((1, 3, [after(TEXT, clock(1, 2), b"\x01d")]))])) == [0]
+    assert not isinstance(doc._doc, Panicking)
+    assert replica.apply(doc.taken) == {}
+    for each in (doc, replica):
+        assert each.apply([update((1, 4, [after(TEXT, clock(1, 3), b"\x01e")]))]) == {}
+        assert reading(whole(each)) == "abcde"
+
+
 def test_a_panic_of_yrs_while_it_commits_leaves_a_document_that_can_be_loaded() -> None:
     doc = Document(text("abc"))
     bad = text("x", 9)

@@ -103,6 +103,41 @@ def test_a_function_that_fails_or_waits_keeps_nobody_from_anything(caplog: pytes
     assert caplog.text.count("KeyError: ") == 2
 
 
+def test_a_function_that_runs_out_of_time_keeps_nobody_from_anything() -> None:
+    with stage() as hub:
+
+        def late(event: Event) -> None:
+            raise gevent.Timeout(0)
+
+        hub.events.listen("opened", late)
+        told = listening(hub, "opened")
+        hub.native("a", "alice")
+        hub.native("b", "alice")
+        settle()
+        assert short(told) == ["opened a", "opened b"]
+        assert hub.metrics.snapshot()["listener_failures"] == 2
+
+
+def test_of_a_document_that_was_replaced_everybody_has_left_before_it_is_closed() -> None:
+    with stage(resume_grace=10.0) as hub:
+        told = listening(hub, "left", "closed")
+        hub.native("doc", "alice").vanish()
+        bob = hub.native("doc", "bob")
+        hub.documents._gone(hub.rooms["doc"])
+        settle()
+        assert sorted(short(told)[:2]) == ["left doc alice", "left doc bob"]
+        assert short(told)[2:] == ["closed doc"]
+        bob.close()
+    assert short(told)[2:] == ["closed doc"], "it is told once"
+
+
+def test_a_stop_tells_once_that_a_document_is_closed() -> None:
+    with stage() as hub:
+        told = listening(hub, "closed")
+        hub.native("doc", "alice")
+    assert short(told) == ["closed doc"]
+
+
 def test_what_nobody_can_be_told_in_time_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collab.events, "MAX_QUEUE", 3)
     with stage() as hub:

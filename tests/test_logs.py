@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gevent.event import Event as Signal
 from issuer import SECRET, found_in, token
 from processes import ROOT, SERVE, Serve, Server
+from test_room import no_switch
 from wire import ask, connect, is_step1, request
 from ydocs import Editor, update
 
@@ -143,26 +145,48 @@ def test_what_is_alike_is_written_a_few_times_and_then_counted(
     log, limiter, written = limited
     for number in range(most + 412):
         tell(log, level, "It is %(number)d", number=number)
+    settle()
     assert len(written) == most
     assert limiter.tick() == 0 and len(written) == most, "the minute is not over"
     time.now += 60
     assert limiter.tick() == 412
+    settle()
     assert written.pop().getMessage() == "… and 412 more like this in 60 s: It is %(number)d"
     tell(log, level, "It is %(number)d", number=1)
+    settle()
     assert len(written) == most + 1
     assert limiter.tick() == 0
 
 
-def test_how_many_more_there_were_is_told_before_the_next_one(limited: Limited, time: Time) -> None:
-    log, _, written = limited
+def test_how_many_more_there_were_is_told_also_where_the_next_one_was_faster(limited: Limited, time: Time) -> None:
+    log, limiter, written = limited
     for _ in range(MAX_ALIKE + 1):
         log.warning("It is bad")
     time.now += 75
     log.warning("It is bad")
+    assert limiter.tick() == 1
+    settle()
     assert [made.getMessage() for made in written[MAX_ALIKE:]] == [
-        "… and 1 more like this in 75 s: It is bad",
         "It is bad",
+        "… and 1 more like this in 75 s: It is bad",
     ]
+
+
+def test_what_is_told_waits_for_no_handler_and_keeps_its_order(limited: Limited) -> None:
+    log, _, written = limited
+    slow, free = Keeper(), Signal()
+    slow.setLevel(logging.INFO)
+    slow.emit = lambda record: free.wait()  # type: ignore[method-assign, assignment]
+    log.addHandler(slow)
+    with no_switch():
+        tell(log, logging.INFO, "It is %(word)s", word="one")
+        tell(log, logging.INFO, "It is %(word)s", word="two")
+    settle()
+    assert len(written) == 1
+    free.set()
+    settle()
+    assert [made.getMessage() for made in written] == ["It is one", "It is two"]
+    log.removeHandler(slow)
 
 
 def test_a_flood_of_one_kind_hides_no_other(limited: Limited) -> None:
@@ -170,10 +194,12 @@ def test_a_flood_of_one_kind_hides_no_other(limited: Limited) -> None:
     for number in range(1000):
         tell(log, logging.WARNING, "Refused: %(code)s", code="flood")
         log.warning(f"Invalid request from ip=10.0.0.{number}")
+    settle()
     assert len(written) == 2 * MAX_ALIKE
     tell(log, logging.WARNING, "Refused: %(code)s", code="rare")
     log.error("Something else")
     log.debug("And this")
+    settle()
     assert len(written) == 2 * MAX_ALIKE + 3
 
 
@@ -209,6 +235,25 @@ def told() -> Iterator[list[logging.LogRecord]]:
 
 def facts(made: logging.LogRecord) -> dict[str, Any]:
     return JsonFormatter().facts(made)
+
+
+def test_an_edit_is_told_and_stored_while_the_log_waits(told: list[logging.LogRecord]) -> None:
+    slow, free = Keeper(), Signal()
+    slow.emit = lambda record: free.wait()  # type: ignore[method-assign, assignment]
+    log = logging.getLogger("collab.comings")
+    with stage() as hub:
+        alice, bob = hub.native("doc", "alice"), hub.native("doc", "bob")
+        bob.received()
+        log.addHandler(slow)
+        alice.send(update(Editor().type("good")))
+        alice.send(update(b"\x01\x01bad"))
+        settle()
+        assert any(isinstance(message, bytes) and b"good" in message for message in bob.received())
+        assert hub.rooms["doc"].journal.clean
+        free.set()
+        log.removeHandler(slow)
+        settle()
+    assert any("Refused a message" in made.getMessage() for made in told)
 
 
 def test_a_connections_life_is_two_lines(told: list[logging.LogRecord]) -> None:

@@ -48,6 +48,16 @@ def test_all_who_ask_at_once_are_served_by_one_thread() -> None:
     assert len(threads) == 1 and get_native_id() not in threads
 
 
+def test_what_is_asked_of_a_closed_store_is_refused_at_once() -> None:
+    off = OffLoop(Blocking())
+    waiting = [gevent.spawn(off.call, len, b"abc") for _ in range(3)]
+    gevent.idle()
+    off.close(1)
+    assert [asked.get(timeout=1) for asked in waiting] == [3, 3, 3]
+    with pytest.raises(StoreError, match="stopping"):
+        off.call(len, b"abc")
+
+
 DEEP = """
 import gevent
 from collab.document import MAX_NESTING, NESTING_SLACK
