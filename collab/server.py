@@ -54,9 +54,9 @@ _OPEN_TO_ALL = (
     "COLLAB_JWT_JWKS_URL), give your application an authenticator, or listen on 127.0.0.1.%s"
 )
 _PROXY_OPEN_TO_ALL = (
-    "Whoever the proxies in COLLAB_TRUSTED_PROXIES bring can come in as anybody they like, since COLLAB_AUTH is dev. "
-    "Before others can reach them, set COLLAB_AUTH=jwt and what tokens are checked with (COLLAB_JWT_SECRET, "
-    "COLLAB_JWT_PUBLIC_KEY or COLLAB_JWT_JWKS_URL), or give your application an authenticator."
+    "Whoever a proxy brings, such as %s, can come in as anybody they like, since COLLAB_AUTH is dev. Before others can "
+    "reach it, set COLLAB_AUTH=jwt and what tokens are checked with (COLLAB_JWT_SECRET, COLLAB_JWT_PUBLIC_KEY or "
+    "COLLAB_JWT_JWKS_URL), or give your application an authenticator."
 )
 _TOKENS = 'COLLAB_AUTH=jwt COLLAB_JWT_SECRET="$(openssl rand -base64 48)"'
 
@@ -113,9 +113,10 @@ def post_worker_init(worker: Any) -> None:
         worker.log.error(_OPEN_TO_ALL, exposed, setting(os.environ, _TOKENS))
         sys.exit(_APP_LOAD_ERROR)
     # Whom a proxy brings is not from this machine, wherever the proxy is.
-    hub.exposed = bool(exposed or hub.settings.proxies)
-    if hub.settings.proxies and hub.auth.believes:
-        hub.warnings.append(_PROXY_OPEN_TO_ALL + setting(os.environ, _TOKENS))
+    proxy = _proxy(worker, hub)
+    hub.exposed = bool(exposed or proxy)
+    if proxy and hub.auth.believes:
+        hub.warnings.append(_PROXY_OPEN_TO_ALL % proxy + setting(os.environ, _TOKENS))
     dress(worker.log, hub.settings.log_format)  # an application may have a setting of its own
     join(worker.log)
     hub.urls = [url for url in (_url(listener.getsockname()) for listener in worker.sockets) if url]
@@ -143,6 +144,14 @@ def _exposed(addresses: Iterable[Any]) -> str:
         except ValueError:
             continue
     return ", ".join(found)
+
+
+def _proxy(worker: Any, hub: Hub) -> str:
+    """What brings others here, as a warning names it; nothing if there is no such thing."""
+    if hub.settings.proxies:
+        return "one of COLLAB_TRUSTED_PROXIES"
+    paths = [name for name in (listener.getsockname() for listener in worker.sockets) if not isinstance(name, tuple)]
+    return f"one that connects to {', '.join(map(str, paths))}" if paths else ""
 
 
 def _invite(worker: Any, app: Flask) -> None:

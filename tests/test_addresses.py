@@ -8,7 +8,7 @@ import pytest
 
 from collab.config import Settings
 from collab.errors import ConfigError, Forbidden
-from collab.web.addresses import check_origin, client_address
+from collab.web.addresses import check_host, check_origin, client_address
 
 
 def may_connect(origin: str | None, host: str = "docs.example.org", allowed: str = "") -> bool:
@@ -61,6 +61,31 @@ def test_pages_that_are_listed_may() -> None:
 def test_on_ones_own_machine_ports_do_not_matter(host: str, origin: str) -> None:
     assert may_connect(origin, host)
     assert not may_connect("http://localhost.evil.example:5173", host)
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "answered"),
+    [
+        ("127.0.0.1:8080", "", True),
+        ("[::1]:8080", "", True),
+        ("LOCALHOST", "", True),
+        ("", "", True),
+        ("evil.example:8080", "", False),
+        ("localhost.evil.example", "", False),
+        ("192.0.2.1:8080", "", False),
+        ("[", "", False),
+        ("app.example.org:8080", "https://app.example.org", True),
+        ("evil.example", "https://app.example.org, null", False),
+        ("evil.example", "*", True),
+    ],
+)
+def test_a_name_that_resolves_to_this_machine_is_not_its_own(host: str, allowed: str, answered: bool) -> None:
+    origins = Settings(allowed_origins=allowed).origins
+    if answered:
+        check_host({"HTTP_HOST": host}, origins)
+    else:
+        with pytest.raises(Forbidden, match="COLLAB_ALLOWED_ORIGINS"):
+            check_host({"HTTP_HOST": host}, origins)
 
 
 def address(remote: str, forwarded: str | None = None, proxies: str = "") -> str:

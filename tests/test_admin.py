@@ -18,6 +18,8 @@ from processes import ROOT, SERVE, Serve, Server
 from wire import Wire, ask, connect, is_step1, request
 from ydocs import Editor, update
 
+from collab.clock import utc
+
 SECRET = "a secret of the tests that is long enough"
 PAGE = {"Origin": "http://127.0.0.1:{port}"}
 UNDER_GUNICORN = [sys.executable, "-m", "gunicorn", "-k", "gevent", "-c", "python:collab.server"]
@@ -55,9 +57,12 @@ def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert TOKEN not in running.output
 
 
+TOKEN_TIME = 600
+
+
 def made(user: str, **docs: str) -> str:
-    """A token for `user`."""
-    return jwt.encode({"sub": user, "exp": time.time() + 600, "docs": docs or {"*": "write"}}, SECRET, "HS256")
+    """A token for `user`, good for `TOKEN_TIME` seconds."""
+    return jwt.encode({"sub": user, "exp": time.time() + TOKEN_TIME, "docs": docs or {"*": "write"}}, SECRET, "HS256")
 
 
 def join(server: Server, path: str, user: str) -> Wire:
@@ -165,7 +170,7 @@ def test_a_draining_server_sends_everybody_away_takes_nobody_and_goes_on_answeri
 
 def test_without_a_token_nobody_is_let_in_wherever_they_are(admin: Server, server: Server) -> None:
     for running in (admin, server):
-        for method, path in (("GET", "stats"), ("POST", "kick"), ("DELETE", "session"), ("GET", "openapi.json")):
+        for method, path in (("GET", "stats"), ("POST", "kick"), ("POST", "ticket"), ("GET", "openapi.json")):
             told = call(running, method, path, token=None)
             assert (told.status, told.code, told.headers["www-authenticate"]) == (401, "unauthenticated", "Bearer")
             assert "collab dashboard" in told.body["error"]["message"]
@@ -183,6 +188,8 @@ def test_an_admin_of_all_documents_may_and_nobody_else_with_a_token(admin: Serve
 
 def test_who_shows_wrong_tokens_is_not_listened_to_for_a_while(admin: Server) -> None:
     guesser = {"X-Forwarded-For": "192.0.2.1"}
+    signed_in = call(admin, "POST", "session", {"token": TOKEN}, token=None, headers=guesser)
+    page = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
     for n in range(100):
         told = call(admin, "GET", "stats", token=f"guess {n}", headers=guesser)
         if told.status != 401:
@@ -191,6 +198,7 @@ def test_who_shows_wrong_tokens_is_not_listened_to_for_a_while(admin: Server) ->
     assert call(admin, "GET", "stats", headers=guesser).status == 429, "not even with the right one"
     assert call(admin, "POST", "session", {"token": TOKEN}, token=None, headers=guesser).status == 429
     assert call(admin, "GET", "stats", headers={"X-Forwarded-For": "192.0.2.2"}).status == 200
+    assert call(admin, "GET", "stats", token=None, headers=guesser | page).status == 200, "who is in stays in"
     assert call(admin, "GET", "stats").body["totals"]["admin_refused"]["too_many_failures"] >= 3
 
 
@@ -229,6 +237,43 @@ def test_a_link_signs_in_once(admin: Server) -> None:
         told = call(admin, "POST", "session", {"ticket": ticket}, token=None, headers={"X-Forwarded-For": "192.0.2.3"})
         assert told.status == status
     assert call(admin, "POST", "session", {"ticket": ticket, "token": TOKEN}, token=None).status == 400
+
+
+def test_nobody_steers_for_longer_by_a_link_or_a_cookie_than_by_their_token(admin: Server) -> None:
+    ends = utc(time.time() + TOKEN_TIME + 1)
+
+    def signed_in(headers: dict[str, str], token: str | None) -> tuple[str, str]:
+        path = call(admin, "POST", "ticket", {}, token=token, headers=headers).body["path"]
+        told = call(admin, "POST", "session", {"ticket": path.partition("=")[2]}, token=None)
+        return told.body["until"], told.headers["set-cookie"].partition(";")[0]
+
+    until, cookie = signed_in({}, made("root", **{"*": "admin"}))
+    assert until <= ends
+    again, _ = signed_in({"Cookie": cookie, "Origin": f"http://127.0.0.1:{admin.port}"}, None)
+    assert again <= until
+    assert signed_in({}, TOKEN)[0] > ends, "the operator's own does not end"
+
+
+def test_a_page_with_a_cookie_of_before_can_still_sign_out(admin: Server) -> None:
+    own = {"Origin": f"http://127.0.0.1:{admin.port}"}
+    for stale in ("collab_admin=stale", "other=1"):
+        out = call(admin, "DELETE", "session", token=None, headers={"Cookie": stale} | own)
+        assert out.status == 204 and "Max-Age=0" in out.headers["set-cookie"]
+    evil = {"Cookie": "collab_admin=stale", "Origin": "https://evil.example"}
+    assert call(admin, "DELETE", "session", token=None, headers=evil).status == 403
+
+
+def test_a_body_that_cannot_be_read_is_refused_and_counted(admin: Server) -> None:
+    before = call(admin, "GET", "stats").body["totals"]["admin_refused"].get("bad_request", 0)
+    bodies = [b"[" * 30_000, b'{"token": ' * 5000, b"{", b"\xff", b'{"token": NaN}', b""]
+    for body in bodies:
+        told = ask(
+            admin.port,
+            b"POST /admin/api/session HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body),
+        )
+        assert (told.status, told.error["code"]) == (400, "bad_request")
+    assert call(admin, "GET", "stats").body["totals"]["admin_refused"]["bad_request"] == before + len(bodies)
 
 
 @pytest.mark.parametrize("token", ["", TOKEN])

@@ -63,6 +63,6 @@ def test_an_application_without_an_admin_token_has_none() -> None:
     app.extensions["collab"].stop()
 
 
-@pytest.mark.parametrize("name", ["missing-AAAAAAAA.js", "..%2Fmanifest.json", "../editor.html", ""])
+@pytest.mark.parametrize("name", ["missing-AAAAAAAA.js", "..%2Fmanifest.json", "../editor.html", "", f"{'x' * 300}.js"])
 def test_nothing_else_is_given_out(app: Flask, name: str) -> None:
     assert app.test_client().get(f"/admin/assets/{name}").status_code == 404

@@ -84,6 +84,18 @@ def test_pages_of_other_sites_are_refused_at_the_handshake(serve: Serve) -> None
         assert ask(server.port, request(path, headers={"Origin": "https://app.example.org"})).status == 101
 
 
+def test_where_everybody_is_believed_only_this_machines_own_names_are_answered_to(serve: Serve) -> None:
+    server = serve()
+    rebound = {"Host": f"evil.example:{server.port}"}
+    for origin in (None, f"http://evil.example:{server.port}"):
+        for path in ("/yjs/doc", "/ws/document/doc", "/hocuspocus"):
+            answer = ask(server.port, request(path, headers=rebound | {"Origin": origin}))
+            assert (answer.status, answer.error["code"]) == (403, "bad_origin")
+        plain = request("/api/document?id=doc", headers=rebound | {"Origin": origin, "Upgrade": None})
+        assert ask(server.port, plain).error["code"] == "bad_origin"
+    assert ask(server.port, request("/yjs/doc")).status == 101
+
+
 # ---- what is read of one user
 
 

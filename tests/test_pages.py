@@ -92,7 +92,16 @@ def test_what_the_page_loads_is_kept_for_good_under_its_hash(client: FlaskClient
 
 
 @pytest.mark.parametrize(
-    "name", ["missing-AAAAAAAA.js", "..%2Fmanifest.json", "../manifest.json", "%2e%2e/editor.html", ""]
+    "name",
+    [
+        "missing-AAAAAAAA.js",
+        "..%2Fmanifest.json",
+        "../manifest.json",
+        "%2e%2e/editor.html",
+        "",
+        f"{'x' * 300}.js",
+        "x%00.js",
+    ],
 )
 def test_nothing_else_is_given_out(client: FlaskClient, name: str) -> None:
     answer = client.get(f"/assets/{name}")

@@ -352,6 +352,21 @@ def test_a_server_that_cannot_store_or_is_draining_lives_but_is_not_ready() -> N
     assert gauges.read(hub)["ready"] == gauges.read(hub)["store_ready"] == 0
 
 
+def test_strangers_are_told_whether_it_is_ready_but_not_what_only_its_operator_needs() -> None:
+    app = create_app({"COLLAB_ADMIN_TOKEN": TOKEN})
+    hub, client = app.extensions["collab"], app.test_client()
+    hub.warnings.append("documents are in /home/alice/collab.db")
+    hub.caretaker.saver.trouble = "no route to db.internal: password authentication failed"
+    far = {"Host": "docs.example.org", "X-Forwarded-For": "192.0.2.7"}
+    for headers in (far, far | {"Authorization": "Bearer wrong"}):
+        answer = client.get("/readyz", headers=headers)
+        assert (answer.status_code, answer.json) == (503, {"ready": False, "reasons": ["changes cannot be stored"]})
+    for headers in ({}, far | {"Authorization": f"Bearer {TOKEN}"}):
+        answer = client.get("/readyz", headers=headers)
+        assert "db.internal" in answer.text and "/home/alice" in answer.text
+    hub.stop()
+
+
 def test_the_files_that_are_open_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = open_files()
     assert before is not None

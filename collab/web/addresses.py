@@ -3,7 +3,8 @@
 Invariants borne here:
 
 * What a client says of itself is believed only where that does not matter, or where a trusted proxy said it.
-* A page of another site cannot use what a browser shows by itself (cookies, a place in the network) to connect.
+* A page of another site cannot use what a browser shows by itself (cookies, a place in the network) to connect, nor
+  become one of this site by a name that resolves to here.
 """
 
 from __future__ import annotations
@@ -44,6 +45,31 @@ def check_origin(environ: Mapping[str, Any], allowed: Sequence[str]) -> None:
         same = both_local = False
     if not (same or both_local):
         raise Forbidden("Pages of that origin may not connect: see COLLAB_ALLOWED_ORIGINS", "bad_origin")
+
+
+def check_host(environ: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    """Make sure that a request is for one of this machine's own names, or for the host of an origin in `allowed`.
+
+    For servers where being on this machine is what lets people in: the owner of a name can have it resolve to here, and
+    to the browser his page is then of the same origin as the server. What names no host is no browser.
+
+    Raises:
+        Forbidden: it is for another name.
+    """
+    host = environ.get("HTTP_HOST", "").lower()
+    if not host or "*" in allowed:
+        return
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        known = is_local(name) or name in {urlsplit(origin).hostname for origin in allowed}
+    except ValueError:
+        known = False
+    if not known:
+        text = (
+            "This server believes what people say of themselves (COLLAB_AUTH=dev), and so answers to this machine's "
+            "own names alone: list the page's origin in COLLAB_ALLOWED_ORIGINS, or its proxy in COLLAB_TRUSTED_PROXIES"
+        )
+        raise Forbidden(text, "bad_origin")
 
 
 def is_local(host: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from collab import __version__
@@ -27,6 +27,8 @@ PAGE: Final = "/admin/"
 MAX_BODY: Final = 65536
 
 blueprint = Blueprint("collab_admin", __name__, url_prefix=API)
+
+_OPEN: Final = (f"{blueprint.name}.sign_in", f"{blueprint.name}.sign_out")
 
 
 class Admin(NamedTuple):
@@ -66,11 +68,11 @@ def _admin() -> Admin:
 
 @blueprint.before_request
 def authenticate() -> None:
-    """Let nobody in who may not; signing in is what one does before."""
+    """Let nobody in who may not; signing in is what one does before, and out what one may do when it is over."""
     request.max_content_length = MAX_BODY
     admin = _admin()
-    if not admin.local and admin.signin is not None and request.endpoint != f"{blueprint.name}.sign_in":
-        admin.signin.check(request)
+    if not admin.local and admin.signin is not None and request.endpoint not in _OPEN:
+        g.collab_admin_until = admin.signin.check(request)
 
 
 @blueprint.after_request
@@ -197,7 +199,8 @@ def make_ticket() -> Response:
     admin = _admin()
     if admin.signin is None:
         raise _no_page()
-    path = f"{PAGE}#ticket={admin.signin.ticket()}"
+    ticket = admin.signin.ticket(g.get("collab_admin_until"))
+    path = f"{PAGE}#ticket={ticket}"
     base = admin.hub.urls[0] if admin.hub.urls else None
     return jsonify(path=path, url=base and f"{base}{path}", until=utc(unix() + TICKET_TIME))
 

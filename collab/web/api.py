@@ -26,10 +26,10 @@ from collab.logs import logger
 from collab.names import is_name
 from collab.protocol.jsontext import parse_json
 from collab.stores.base import Version
-from collab.web.addresses import check_origin, client_address
+from collab.web.addresses import client_address
 from collab.web.answers import answer
 from collab.web.handshake import read_token
-from collab.web.sockets import check_serving
+from collab.web.sockets import check_serving, check_source
 
 MAX_BODY: Final = 4096
 """Bytes of a request's body."""
@@ -80,7 +80,7 @@ def check_page() -> Response | None:
     hub: Hub = current_app.extensions["collab"]
     environ = request.environ
     check_serving(hub, environ)
-    check_origin(environ, hub.settings.origins)
+    check_source(hub, environ)
     if "HTTP_ORIGIN" not in environ and environ.get("HTTP_SEC_FETCH_SITE") == "cross-site":
         raise Forbidden("Pages of other sites may not ask that: see COLLAB_ALLOWED_ORIGINS", "bad_origin")
     g.collab_origin = environ.get("HTTP_ORIGIN")

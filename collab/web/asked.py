@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from flask import request
+from werkzeug.exceptions import UnsupportedMediaType
 
-from collab.errors import HandshakeRefused
+from collab.errors import HandshakeRefused, InvalidMessage
 from collab.names import MAX_NAME, is_name
+from collab.protocol.jsontext import parse_json
 from collab.stats import MAX_ROOMS
 
 MAX_BAN: Final = 366 * 86400
@@ -68,10 +70,15 @@ def read_body(required: Collection[str] = (), optional: Collection[str] = ()) ->
     """The request's body, which has these of `FIELDS` and no others.
 
     Raises:
-        HandshakeRefused: 400, it does not.
-        HTTPException: 400, 413 or 415, it is no JSON.
+        HandshakeRefused: 400, it does not, or is no JSON.
+        HTTPException: 413 or 415, it is too large, or said to be something else.
     """
-    body = request.get_json()
+    if not request.is_json:
+        raise UnsupportedMediaType("The body is JSON: send it as Content-Type: application/json")
+    try:
+        body = parse_json(request.get_data().decode())
+    except (UnicodeDecodeError, InvalidMessage) as error:
+        raise bad("The body is no JSON that can be read") from error
     if not isinstance(body, dict):
         raise bad("The body is a JSON object")
     known = [*required, *optional]

@@ -61,9 +61,10 @@ def send_asset(name: str) -> Response:
     Raises:
         NotFound: there is no such thing.
     """
-    path = ASSETS / name
-    if "/" in name or name.startswith(".") or path.suffix not in _TYPES or not path.is_file():
+    # Looked up, not opened: what is asked for may be any text, which a file system may not even take as a name.
+    if name not in _names():
         raise NotFound
+    path = ASSETS / name
     response = Response(path.read_bytes(), mimetype=_TYPES[path.suffix])
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -81,3 +82,9 @@ def are_built() -> bool:
 def _page(name: str, assets: str) -> str | None:
     path = STATIC / f"{name}.html"
     return path.read_text().replace("{{assets}}", assets) if path.exists() else None
+
+
+@cache
+def _names() -> frozenset[str]:
+    found = ASSETS.iterdir() if ASSETS.is_dir() else ()
+    return frozenset(path.name for path in found if path.suffix in _TYPES and path.is_file())

@@ -192,7 +192,8 @@ def _post(operation: str, text: str, body: Schema, answers: dict[str, Any]) -> d
 def _paths() -> dict[str, Any]:
     page = _post("signIn", "Sign a page in: a cookie", _SIGN_IN, _answers("SignedIn", *_OF_BODIES, "404"))
     page["post"]["security"] = []
-    page["delete"] = {"operationId": "signOut", "summary": "Sign a page out", "responses": _answers(None, "404")}
+    signed_out = _answers(None, "404")
+    page["delete"] = {"operationId": "signOut", "summary": "Sign a page out", "security": [], "responses": signed_out}
     ticket = _answers("Ticket", *_OF_BODIES, "404")
     return {
         "stats": _get("Stats", "Totals and the present state"),

@@ -4,7 +4,9 @@ Invariants borne here:
 
 * Nobody is believed because of where they are: a proxy on this machine makes everybody look near.
 * Tokens and tickets are compared in constant time; a ticket works once, and for `TICKET_TIME` seconds.
-* Who fails again and again from one address is not listened to for a while, whatever they show then.
+* Who fails again and again from one address is not listened to for a while, whatever token or ticket they show then.
+  A cookie, which nobody guesses, is looked at all the same: strangers cannot keep out who has signed in before.
+* Nobody can steer for longer by a ticket or a cookie than by what they had it for.
 * A cookie steers nothing by itself: what changes anything must come from a page of this host (`Origin`).
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from flask import Request, Response
@@ -46,6 +48,13 @@ HOW: Final = (
 )
 
 
+class _Ticket(NamedTuple):
+    usable: float
+    """Until when, by this process's clock."""
+    ends: float | None
+    """When the rights of who asked for it do, in seconds since 1970, if they do."""
+
+
 class SignIn:
     """Lets people steer one server over HTTP.
 
@@ -58,13 +67,13 @@ class SignIn:
         self._token = hub.settings.admin_token
         # With a token, so that pages stay signed in when the server is started anew; who changes it signs them all out.
         self._signer = URLSafeSerializer(self._token or secrets.token_urlsafe(32), salt="collab admin page")
-        self._tickets: dict[str, float] = {}
+        self._tickets: dict[str, _Ticket] = {}
         self._failures: dict[str, Bucket] = {}
 
     # ---- every request
 
-    def check(self, request: Request) -> None:
-        """Make sure that whoever asks may. May switch greenlets.
+    def check(self, request: Request) -> float | None:
+        """Make sure that whoever asks may; until when, in seconds since 1970, if that ends. May switch greenlets.
 
         Raises:
             HandshakeRefused: 401, nobody knows who that is; 403, they may not; 429, they have failed too often.
@@ -72,15 +81,16 @@ class SignIn:
         token = read_token(request.environ, (), {})
         if token is not None:
             self._listen(request)
-            self._check_token(request, token)
-            return
+            return self._check_token(request, token)
         cookie = request.cookies.get(COOKIE)
         if cookie is None:
             raise Unauthenticated(HOW)
-        if unix() >= self._until(request, cookie):
-            raise Unauthenticated(f"You were signed in for {COOKIE_TIME / 3600:g} hours: sign in again. {HOW}")
+        until = self._until(cookie)
+        if unix() >= until:
+            raise Unauthenticated(f"You were signed in until {utc(until)}: sign in again. {HOW}")
         if request.method not in _SAFE:
             self._check_page(request, needed=True)
+        return until
 
     def _check_token(self, request: Request, token: str) -> float | None:
         """Raise unless `token` lets its bearer in; until when it does, in seconds since 1970, if it ends."""
@@ -92,8 +102,7 @@ class SignIn:
             ours = "not COLLAB_ADMIN_TOKEN" if self._token else "not known: the server has no COLLAB_ADMIN_TOKEN"
             raise self._failed(request, f"The token is {ours}. {error.message}") from None
 
-    def _until(self, request: Request, cookie: str) -> float:
-        self._listen(request)
+    def _until(self, cookie: str) -> float:
         try:
             return float(self._signer.loads(cookie))
         except (BadSignature, TypeError, ValueError):
@@ -111,11 +120,8 @@ class SignIn:
         self._check_page(request, needed=False)
         self._listen(request)
         until = unix() + COOKIE_TIME
-        if "ticket" in body:
-            self._use(request, body["ticket"])
-        else:
-            ends = self._check_token(request, body["token"])
-            until = until if ends is None else min(until, ends)
+        ends = self._use(request, body["ticket"]) if "ticket" in body else self._check_token(request, body["token"])
+        until = until if ends is None else min(until, ends)
         self._set_cookie(request, response, str(self._signer.dumps(int(until))), int(until - unix()))
         return utc(until)
 
@@ -142,23 +148,23 @@ class SignIn:
 
     # ---- tickets
 
-    def ticket(self) -> str:
-        """A word that signs a page in once."""
+    def ticket(self, ends: float | None) -> str:
+        """A word that signs a page in once, and not for longer than until `ends`, in seconds since 1970."""
         at = now()
-        self._tickets = {ticket: until for ticket, until in self._tickets.items() if until > at}
+        self._tickets = {word: ticket for word, ticket in self._tickets.items() if ticket.usable > at}
         while len(self._tickets) >= MAX_TICKETS:
             del self._tickets[next(iter(self._tickets))]
-        ticket = secrets.token_urlsafe(24)
-        self._tickets[ticket] = at + TICKET_TIME
-        return ticket
+        word = secrets.token_urlsafe(24)
+        self._tickets[word] = _Ticket(at + TICKET_TIME, ends)
+        return word
 
-    def _use(self, request: Request, shown: str) -> None:
+    def _use(self, request: Request, shown: str) -> float | None:
         at = now()
-        for ticket, until in list(self._tickets.items()):
-            if hmac.compare_digest(ticket.encode(), shown.encode()):
-                del self._tickets[ticket]
-                if until > at:
-                    return
+        for word, ticket in list(self._tickets.items()):
+            if hmac.compare_digest(word.encode(), shown.encode()):
+                del self._tickets[word]
+                if ticket.usable > at and (ticket.ends is None or ticket.ends > unix()):
+                    return ticket.ends
         text = "The link has been used, or is too old: `collab dashboard` on the server's machine prints another one"
         raise self._failed(request, text)
 

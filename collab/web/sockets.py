@@ -23,7 +23,7 @@ from collab.identity import Credentials
 from collab.protocol.frames import CloseCode
 from collab.solo import Arrival
 from collab.tracing import Span
-from collab.web.addresses import check_origin, client_address
+from collab.web.addresses import check_host, check_origin, client_address
 from collab.web.answers import answer
 from collab.web.handshake import check_upgrade, choose, read_document_id, read_token, split_header
 
@@ -133,6 +133,17 @@ def check_serving(hub: Hub, environ: Mapping[str, Any]) -> None:
         raise HandshakeRefused(503, "no_bus", text, {"Retry-After": "60"})
 
 
+def check_source(hub: Hub, environ: Mapping[str, Any]) -> None:
+    """Make sure that whoever comes is no page that may not.
+
+    Raises:
+        Forbidden: it is one.
+    """
+    check_origin(environ, hub.settings.origins)
+    if hub.auth.believes and not hub.exposed:
+        check_host(environ, hub.settings.origins)
+
+
 class Entrance(NamedTuple):
     """What becomes of an upgrade: how to begin, given the descriptor."""
 
@@ -144,7 +155,7 @@ def _admit(hub: Hub, offers: Sequence[str], trace: Span | None) -> Entrance:
     """Decide who it is, if that is told at the handshake; raise `HandshakeRefused` if they may not come in."""
     environ = request.environ
     settings = hub.settings
-    check_origin(environ, settings.origins)
+    check_source(hub, environ)
     address = client_address(environ, settings.proxies)
     hub.admission.check_room(address)
     credentials = Credentials(read_token(environ, offers, request.args), environ)
