@@ -25,8 +25,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import gevent
-
 from collab.clock import now
 
 INTERVAL: Final = 60.0
@@ -84,7 +82,9 @@ def _soon(log: logging.Logger, record: logging.LogRecord) -> None:
         return
     _waiting.append((log, record))
     if len(_waiting) == 1:
-        gevent.spawn_raw(_write)
+        from gevent import spawn_raw  # not in gunicorn's master, which loads this module before gevent may be
+
+        spawn_raw(_write)
 
 
 def _write() -> None:

@@ -21,6 +21,7 @@ from collab.errors import Forbidden, HandshakeRefused, Unauthenticated
 from collab.hub import Hub
 from collab.identity import Credentials
 from collab.protocol.lib0 import var_string
+from collab.testing import settle
 from collab.web.login import MAX_REQUEST, ApplicationAuthenticator, Decision
 
 pytestmark = pytest.mark.usefixtures("nothing_secret_is_logged")
@@ -269,6 +270,7 @@ def test_a_fault_of_it_lets_nobody_in_and_is_logged_without_secrets(
     assert answer.json == {"error": {"code": "authenticator_failed", "message": "It could not be decided who you are"}}
     error = refusal(app, arriving(app, cookie, TOKEN))
     assert (error.status, error.code) == (500, "authenticator_failed")
+    settle()
     faults = [record for record in caplog.records if "authenticator failed" in record.message]
     assert len(faults) == 2
     assert all("Traceback" in str(record.exc_text) for record in faults)
