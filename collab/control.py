@@ -64,9 +64,10 @@ class Control:
             server.start()
             log.info("`collab kick` and the like reach this server by %s", self._path)
             self._hub.ended.wait()
-            server.stop(timeout=0.5)
+            # While it still answers: what is there afterwards may be the next server's.
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
+            server.stop(timeout=0.5)
 
     def _listen(self) -> gevent_socket.socket:
         path = str(self._path)

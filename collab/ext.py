@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from flask import Flask, current_app
@@ -25,11 +25,15 @@ from collab.hub import Hub
 from collab.metrics import Metrics
 from collab.platforms import loss
 from collab.stores import open_store
-from collab.web import admin, api, health, prometheus, sockets
+from collab.web import admin, api, dashboard, health, prometheus, sockets
 from collab.web.login import ApplicationAuthenticator, Decision
 
 D = TypeVar("D", bound=Decision)
 L = TypeVar("L", bound=Listener)
+
+
+OWN: Final = tuple(part.blueprint.name for part in (sockets, api, health, prometheus, admin, dashboard))
+"""Blueprints that an application gains."""
 
 
 class Collab:
@@ -121,6 +125,7 @@ class Collab:
         Raises:
             Quarantined: it cannot be read.
             StoreError: the store cannot be asked now.
+            TooLarge: it is larger than 4 MiB, which takes too long to take apart here; `update` takes any size.
         """
         content = _hub().versions.read(document_id, form)
         if content is None or form == "update":
@@ -155,6 +160,19 @@ def _listen(app: Flask, kind: str, listener: Listener) -> None:
             listener(event)
 
     app.extensions["collab"].events.listen(kind, call)
+
+
+def shadowed(app: Flask) -> list[str]:
+    """Warnings about routes of an application that are the same as ours, of which only one is ever reached."""
+    rules = list(app.url_map.iter_rules())
+    ours = {rule.rule.rstrip("/"): rule for rule in rules if rule.endpoint.partition(".")[0] in OWN}
+    others = [rule for rule in rules if rule.endpoint.partition(".")[0] not in OWN]
+    return [
+        f"{rule.rule} is the application's own (endpoint {rule.endpoint}) and collab's as well (endpoint "
+        f"{ours[path].endpoint}), and only one of them is reached: serve the application's somewhere else"
+        for rule in others
+        if (path := rule.rule.rstrip("/")) in ours
+    ]
 
 
 def _hub() -> Hub:

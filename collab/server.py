@@ -117,6 +117,7 @@ def post_worker_init(worker: Any) -> None:
     hub.exposed = bool(exposed or proxy)
     if proxy and hub.auth.believes:
         hub.warnings.append(_PROXY_OPEN_TO_ALL % proxy + setting(os.environ, _TOKENS))
+    hub.warnings += _shadowed(app)
     dress(worker.log, hub.settings.log_format)  # an application may have a setting of its own
     join(worker.log)
     hub.urls = [url for url in (_url(listener.getsockname()) for listener in worker.sockets) if url]
@@ -152,6 +153,12 @@ def _proxy(worker: Any, hub: Hub) -> str:
         return "one of COLLAB_TRUSTED_PROXIES"
     paths = [name for name in (listener.getsockname() for listener in worker.sockets) if not isinstance(name, tuple)]
     return f"one that connects to {', '.join(map(str, paths))}" if paths else ""
+
+
+def _shadowed(app: Flask) -> list[str]:
+    from collab.ext import shadowed
+
+    return shadowed(app)
 
 
 def _invite(worker: Any, app: Flask) -> None:

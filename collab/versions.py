@@ -22,7 +22,7 @@ from gevent.lock import BoundedSemaphore
 
 from collab.clock import now
 from collab.content import to_json, to_text
-from collab.errors import HandshakeRefused, Quarantined, StoreError
+from collab.errors import HandshakeRefused, Quarantined, StoreError, TooLarge
 from collab.history import revert
 from collab.offloop import OffLoop
 from collab.protocol.jsontext import dump_json
@@ -99,6 +99,7 @@ class Versions:
             InvalidUpdate: it cannot be shown so.
             Quarantined: it cannot be opened.
             StoreError: it cannot be had now.
+            TooLarge: it is larger than `MAX_CONTENT`, and is not wanted as an update.
         """
         room = self._rooms.map.get(document_id)
         if room is not None:
@@ -108,6 +109,10 @@ class Versions:
             if loaded is None:
                 return None
             content = self._off.call(settle, loaded.updates).content
+        if form != "update" and len(content) > MAX_CONTENT:
+            raise TooLarge(
+                f"the document is larger than {MAX_CONTENT} bytes: read it as an update, which may be any size"
+            )
         return self._off.call(FORMS[form], content)
 
     def list(self, document_id: str) -> Sequence[Version]:

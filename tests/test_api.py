@@ -24,6 +24,7 @@ from ydocs import Editor, update
 
 from collab import create_app
 from collab.clock import now
+from collab.errors import TooLarge
 from collab.hub import Hub
 from collab.limits import Turns
 from collab.stores.base import Record
@@ -288,6 +289,20 @@ def test_pages_of_other_sites_neither_ask_nor_read(guarded: Server) -> None:
     assert answer.headers["vary"] == "Origin"
     nobody = call(guarded.port, "document", headers=allowed, id="doc")
     assert nobody.headers["access-control-allow-origin"], "so that a page can tell its user"
+
+
+def test_an_application_reads_what_is_too_large_to_be_taken_apart_as_an_update_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("collab.versions.MAX_CONTENT", 100)
+    with stage() as hub:
+        typist = hub.native("doc")
+        typist.send(update(Editor().type("x" * 200)))
+        settle()
+        for form in ("text", "json"):
+            with pytest.raises(TooLarge, match="100 bytes: read it as an update"):
+                hub.versions.read("doc", form)
+        assert len(hub.versions.read("doc", "update") or b"") > 200
 
 
 def test_where_everybody_is_believed_pages_of_other_sites_are_refused_as_well(server: Server) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
+import click
 import pytest
 from adminapi import TOKEN, call
 from click.testing import CliRunner
@@ -23,7 +28,9 @@ from wire import connect, is_step1
 from ydocs import Editor, update
 
 from collab.cli import main
+from collab.commands import live
 from collab.commands.interval import Interval, quantile
+from collab.commands.look import _user_lines
 from collab.commands.screen import HEADING, Line, Picture, cells, draw, fit
 
 COLLAB = [sys.executable, "-m", "collab"]
@@ -274,6 +281,63 @@ def test_the_commands_in_the_documentation_work(tmp_path: Path) -> None:
     assert "draining:" in said and "my-document" in said
 
 
+class Impostor(BaseHTTPRequestHandler):
+    """Answers like a server that wants to steer the terminal of whoever asks."""
+
+    answer = b""
+
+    def do_GET(self) -> None:
+        self.send_response(500)
+        self.send_header("Location", "/\x9b2J\x1b[2J")
+        self.send_header("Content-Length", str(len(self.answer)))
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [{"code": "x\x1b[2J", "message": "y\x9b2J"}, {"code": 5, "message": ["no text"]}, {"code": "not_found"}, None],
+)
+def test_what_answers_in_place_of_a_server_does_not_steer_the_terminal(error: object) -> None:
+    answer = type("Answer", (Impostor,), {"answer": json.dumps({"error": error}).encode()})
+    with HTTPServer(("127.0.0.1", 0), answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        environment = {"COLLAB_ADMIN_URL": f"http://127.0.0.1:{server.server_port}", "COLLAB_ADMIN_TOKEN": TOKEN}
+        done = CliRunner(env=environment).invoke(main, ["stats"])
+        server.shutdown()
+        thread.join()
+    assert isinstance(done.exception, SystemExit) and done.exit_code in (1, 4)
+    assert not set("\x1b\x9b") & set(done.output) and done.output.strip()
+
+
+def test_an_address_is_shown_as_text() -> None:
+    session = {"dialect": "yjs", "address": "\x1b[2J", "since": "2026-01-01T00:00:00Z", "updates": 0, "queued": 0}
+    lines = _user_lines({"users": [{"id": "a", "name": "A", "rights": "read", "sessions": [session]}]})
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_browser_gets_the_link_in_a_file_that_nobody_else_can_read(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[str, int, str]] = []
+
+    def launch(url: str) -> int:
+        path = Path(urlsplit(url).path)
+        opened.append((url, path.stat().st_mode & 0o777, path.read_text()))
+        return 0
+
+    monkeypatch.setattr(click, "launch", launch)
+    monkeypatch.setattr(live, "OPENING", 0.0)
+    link = json.loads(collab(running.socket, "dashboard", "--open", "--json"))["url"]
+    [(url, mode, content)] = opened
+    assert "ticket" not in url and mode == 0o600 and html.escape(link) in content
+    assert not Path(urlsplit(url).path).exists()
+
+
 # ---- the live screen
 
 
@@ -337,6 +401,7 @@ def stats(uptime: float, **totals: int) -> dict[str, Any]:
     return {
         "node": "n",
         "version": "1",
+        "started": "2026-01-01T00:00:00Z",
         "uptime": uptime,
         "ready": True,
         "reasons": [],
@@ -387,8 +452,11 @@ def test_rates_are_the_difference_of_two_answers_of_one_server() -> None:
     interval = Interval(stats(10.0, updates=100), stats(12.0, updates=120))
     assert (interval.rate("updates"), interval.cpu()) == (10.0, 0.5)
     assert interval.latency("queued", 0.5) is None, "nothing has come since"
-    anew = Interval({**stats(10.0, updates=100), "node": "before"}, stats(2.0, updates=20))
-    assert anew.rate("updates") == 10.0, "since it was started anew"
+    before = stats(10.0, updates=100)
+    for other in ({"node": "before"}, {"started": "2025-12-31T00:00:00Z", "uptime": 1.0}, {}):
+        anew = Interval({**before, **other}, stats(2.0, updates=20))
+        assert anew.rate("updates") == 10.0, "since it was started anew"
+        assert anew.latency("queued", 0.99) is not None
 
 
 def test_quantiles_are_found_between_the_bounds_of_their_class() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gevent
 import pytest
 from commandline import refusal
+from gevent.pywsgi import WSGIServer
 from processes import ROOT, SERVE, Serve, Server
 from wire import Closed, ask, connect, is_step1, request
 
+from collab import control, create_app
 from collab.commands.api import Local
 
 COLLAB = [sys.executable, "-m", "collab"]
@@ -151,3 +155,27 @@ def test_what_is_not_understood_is_answered(steered: Steered, body: str, kind: s
 @pytest.mark.parametrize("time", ["10", "m", "-1m", "1w", "1e9s", "10 m"])
 def test_a_time_that_is_none_is_refused(time: str) -> None:
     assert refusal("memory:", "kick", "doc", f"--for={time}", code=2) == "usage"
+
+
+def test_a_server_that_stops_leaves_its_successors_socket_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "admin.sock"
+    successors: list[socket.socket] = []
+
+    class Slow(WSGIServer):
+        def stop(self, timeout: float | None = None) -> None:
+            super().stop(timeout)
+            path.unlink(missing_ok=True)
+            successors.append(socket.socket(socket.AF_UNIX))
+            successors[0].bind(str(path))
+
+    monkeypatch.setattr(control, "WSGIServer", Slow)
+    hub = create_app({"COLLAB_STORE": "memory:"}).extensions["collab"]
+    serving = gevent.spawn(control.Control(hub, path).run)
+    while not path.exists():
+        gevent.sleep(0.01)
+    hub.stop()
+    serving.get(timeout=10)
+    assert path.is_socket()
+    successors[0].close()

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,26 @@ def test_a_containers_health_is_whether_it_answers(container: Containerfile, con
     assert healthy()
     contained.stop()
     assert not healthy()
+
+
+def test_no_documents_and_nothing_that_is_built_is_sent_to_who_builds_the_image() -> None:
+    lines = (DEPLOY / "Containerfile.dockerignore").read_text().splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+
+    def is_sent(path: str) -> bool:
+        parts = path.split("/")
+        above = ["/".join(parts[: n + 1]) for n in range(len(parts))]
+        return not any(
+            fnmatch(part, pattern[3:]) if pattern.startswith("**/") else whole == pattern
+            for pattern in patterns
+            for part, whole in zip(parts, above, strict=True)
+        )
+
+    for kept in (".git/config", "collab.db", "data/collab.db-wal", ".venv/bin/python", "collab/web/static/editor.html"):
+        assert not is_sent(kept)
+    assert not is_sent("collab/web/frontend/node_modules/x.js") and not is_sent("collab/__pycache__/app.pyc")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert len(listed) > 100 and all(map(is_sent, listed))
 
 
 # ---- docs/deploying.md

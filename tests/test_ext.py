@@ -10,11 +10,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
-from processes import Server
+from processes import Serve, Server
 from wire import BINARY, CLOSE, PING, TEXT, TIMEOUT, Frame, ask, client_frame, connect, is_event, is_step1, request
 from ydocs import Editor, update
 
@@ -242,3 +243,33 @@ def test_options_may_be_changed_afterwards_as_long_as_they_are_not_replaced() ->
     assert dict(options) == own == {"max_message_size": 5}
     with app.test_request_context("/"):
         assert dict(options) == {"max_message_size": 5}
+
+
+def test_routes_that_are_the_applications_own_and_ours_are_warned_of(tmp_path: Path, serve: Serve) -> None:
+    own = """
+from flask import Flask
+from collab import Collab
+
+app = Flask(__name__)
+app.config.update(COLLAB_ADMIN_TOKEN="a-token-of-the-tests")
+
+@app.get("/metrics")
+def numbers():
+    return "mine"
+
+Collab(app)
+
+@app.get("/admin")
+def office():
+    return "mine"
+
+@app.get("/elsewhere")
+def elsewhere():
+    return "mine"
+"""
+    (tmp_path / "their_app.py").write_text(own)
+    command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "-c", "python:collab.server"]
+    server = serve([*command, "--chdir", str(tmp_path), "--bind", "127.0.0.1:{port}", "their_app:app"])
+    output = server.wait_output("/admin is the application's own (endpoint office) and collab's as well")
+    assert "/metrics is the application's own (endpoint numbers) and collab's as well" in output
+    assert output.count("is the application's own") == 2

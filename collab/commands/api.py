@@ -20,6 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 import click
 
+from collab.commands.console import plain
 from collab.commands.outcome import Failed, Missing, Misused, Refused, Unusable
 from collab.commands.settings import load_settings
 
@@ -123,7 +124,7 @@ class Api(ABC):
         raise _failure(response.status, told)
 
     def _strange(self, response: http.client.HTTPResponse) -> Failed:
-        where = f" (it sends us to {response.headers['Location']})" if response.headers["Location"] else ""
+        where = f" (it sends us to {plain(response.headers['Location'])})" if response.headers["Location"] else ""
         text = (
             f"What answers at {self.url or 'the socket'} with {response.status}{where} is no collab server's admin "
             f"interface. Is the address right? An application of your own has it when COLLAB_ADMIN_TOKEN is set there."
@@ -131,9 +132,11 @@ class Api(ABC):
         return Unusable("no_admin", text)
 
 
-def _failure(status: int, error: Mapping[str, str]) -> Failed:
+def _failure(status: int, error: Mapping[str, Any]) -> Failed:
     """What an error that the server tells is for whoever has typed the command."""
-    code, message = error.get("code", "failed"), error.get("message", f"The server answered {status}.")
+    otherwise = {"code": "failed", "message": f"The server answered {status}."}
+    told = {name: error[name] if isinstance(error.get(name), str) else otherwise[name] for name in otherwise}
+    code, message = plain(told["code"]), plain(told["message"])
     if status == 401:
         text = f"The server does not take the token: set COLLAB_ADMIN_TOKEN to the server's own. It says: {message}."
         return Unusable(code, text)

@@ -23,8 +23,11 @@ class Interval(NamedTuple):
     @property
     def first(self) -> Stats | None:
         """The first answer, if it was the same server's."""
-        same = self.before is not None and self.before["node"] == self.after["node"]
-        return self.before if same else None
+        before, after = self.before, self.after
+        if before is None or before["uptime"] >= after["uptime"]:
+            return None
+        # In a container started anew, the node may be called as before.
+        return before if all(before[what] == after[what] for what in ("node", "started")) else None
 
     @property
     def seconds(self) -> float:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import re
+import tempfile
+import time
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -11,6 +15,13 @@ from collab.commands.api import reach, room_argument, url_option
 from collab.commands.console import counted, emit, json_option, plain
 from collab.commands.outcome import Unusable
 from collab.commands.target import name
+
+OPENING: Final = 10.0
+"""Seconds that a browser has to read the file by which it is sent to a link."""
+
+_REDIRECT: Final = (
+    '<!doctype html><meta http-equiv="refresh" content="0; url={0}"><a href="{0}">Open the dashboard</a>\n'
+)
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -98,5 +109,15 @@ def dashboard(launch: bool, url: str | None, as_json: bool) -> None:
         text = f"The server does not know where it is reached: open {ticket['path']} there, or say --url."
         raise Unusable("no_address", text)
     emit(as_json, {"url": link, "until": ticket["until"]}, [link])
-    if launch and click.launch(link):
-        raise Unusable("no_browser", "There is no browser to open it in: open the link yourself.")
+    if launch:
+        _open(link)
+
+
+def _open(link: str) -> None:
+    """Open a link in a browser by a file of this user's: arguments can be read by everybody on the machine."""
+    with tempfile.NamedTemporaryFile("w", prefix="collab-", suffix=".html", encoding="utf-8") as file:
+        file.write(_REDIRECT.format(html.escape(link)))
+        file.flush()
+        if click.launch(Path(file.name).as_uri()):
+            raise Unusable("no_browser", "There is no browser to open it in: open the link yourself.")
+        time.sleep(OPENING)

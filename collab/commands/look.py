@@ -204,7 +204,7 @@ def _user_lines(answer: Answer) -> Iterable[str]:
         (
             user["rights"],
             session["dialect"],
-            session["address"],
+            plain(session["address"]),
             short_moment(session["since"]),
             f"{session['updates']:,}",
             size(session["queued"]),

@@ -97,12 +97,23 @@ def is_near(environ: Mapping[str, Any]) -> bool:
 
 
 def client_address(environ: Mapping[str, Any], proxies: Sequence[Network]) -> str:
-    """The client's address: the last one on the way here that is no trusted proxy's."""
+    """The client's address: the last one on the way here that is no trusted proxy's, or has no address before it."""
     address = str(environ.get("REMOTE_ADDR") or "")
     hops = [hop.strip() for hop in environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     while hops and _is_one_of(address, proxies):
-        address = _without_port(hops.pop())
+        hop = _without_port(hops.pop())
+        if not _is_address(hop):
+            break
+        address = hop
     return address
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text  # behind which there may be anything
 
 
 def _is_one_of(address: str, networks: Sequence[Network]) -> bool:

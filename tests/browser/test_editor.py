@@ -132,6 +132,23 @@ def test_names_of_documents_may_have_slashes_spaces_and_any_letters(site: Server
     visit(site, ann.path).sees("here")
 
 
+def test_dots_in_a_name_do_not_lead_to_another_document(site: Server, visit: Visit) -> None:
+    ann = visit(site, "/d/elsewhere")
+
+    def open_document(name: str) -> None:
+        ann.page.locator("#open-documents").click()
+        ann.page.locator("#documents-id").fill(name)
+        ann.page.keyboard.press("Enter")
+
+    for name in ("a/../b", "../up", "a/./b", "end/.."):
+        open_document(name)
+        expect(ann.page.locator("#document-name")).to_have_text(name)
+        assert document_of(ann) == name
+    open_document("..")
+    expect(ann.page.locator(".toast").last).to_contain_text("A name of nothing but one or two dots cannot be opened")
+    assert document_of(ann) == "end/.."
+
+
 def test_carriage_returns_of_other_editors_move_nothing(site: Server, visit: Visit) -> None:
     ann = visit(site)
     ann.text.evaluate(

@@ -6,7 +6,14 @@ const PATH = '/d/'
 const TOKEN = 'collab.token'
 
 /** The address of a document's page. */
-export const pathOf = (id: string): string => PATH + id.split('/').map(encodeURIComponent).join('/')
+export const pathOf = (id: string): string => {
+  const parts = id.split('/')
+  // Browsers walk up and down by these, however they are written, unless there is more between two slashes.
+  return PATH + (parts.some(isDots) ? encodeURIComponent(id) : parts.map(encodeURIComponent).join('/'))
+}
+
+/** Whether a text is what addresses have no way to say. */
+export const isDots = (text: string): boolean => text === '.' || text === '..'
 
 /** The whole link to a document. */
 export const linkTo = (id: string): string => location.origin + pathOf(id)

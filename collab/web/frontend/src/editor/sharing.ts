@@ -3,7 +3,7 @@
 import { opens } from '../shared/dialogs'
 import { byId, make } from '../shared/elements'
 import { toast } from '../shared/toasts'
-import { linkTo, pathOf } from './address'
+import { isDots, linkTo, pathOf } from './address'
 
 const RECENT = 'collab.recent'
 const MOST_RECENT = 8
@@ -42,7 +42,9 @@ export const documents = (id: string): void => {
   opens(byId<HTMLButtonElement>('open-documents'), byId<HTMLDialogElement>('documents'))
   byId('documents-form').addEventListener('submit', event => {
     event.preventDefault()
-    location.assign(pathOf(byId<HTMLInputElement>('documents-id').value.trim()))
+    const other = byId<HTMLInputElement>('documents-id').value.trim()
+    if (isDots(other)) toast('A name of nothing but one or two dots cannot be opened here: choose another one.')
+    else location.assign(pathOf(other))
   })
   const others = recent().filter(other => other !== id)
   byId('recent-title').hidden = others.length === 0
