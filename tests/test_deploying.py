@@ -69,7 +69,7 @@ def test_the_procfile_serves_and_stores_in_the_platforms_database_and_stops(
     running = Server(command, {**platform, **TOKENS}).wait_ready()
     try:
         assert f"0.0.0.0:{running.port}" in running.output
-        assert json.loads(ask(running.port, b"GET /readyz HTTP/1.0\r\n\r\n").body)["warnings"] == []
+        assert json.loads(ask(running.port, b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n").body)["warnings"] == []
         write(running.port, "kept by the platform's database")
     finally:
         running.stop()

@@ -87,7 +87,7 @@ def test_a_server_says_so_when_it_starts_and_is_ready_all_the_same(tmp_path: Pat
     running = serve(DYNO="web.1", COLLAB_STORE=f"sqlite:///{tmp_path / 'collab.db'}")
     warning = f"All documents will be lost at the next restart: they are kept in {tmp_path / 'collab.db'}"
     assert running.wait_output(warning).count(warning) == 1
-    answer = ask(running.port, b"GET /readyz HTTP/1.0\r\n\r\n")
+    answer = ask(running.port, b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
     assert answer.status == 200
     (told,) = json.loads(answer.body)["warnings"]
     assert told.startswith(warning)
@@ -95,4 +95,4 @@ def test_a_server_says_so_when_it_starts_and_is_ready_all_the_same(tmp_path: Pat
 
 def test_a_server_with_a_database_says_nothing_of_the_kind(serve: Serve) -> None:
     running = serve(DYNO="web.1", COLLAB_STORE="memory:")
-    assert json.loads(ask(running.port, b"GET /readyz HTTP/1.0\r\n\r\n").body)["warnings"] == []
+    assert json.loads(ask(running.port, b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n").body)["warnings"] == []

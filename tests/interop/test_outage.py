@@ -77,7 +77,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
 
 def readiness(server: Server) -> tuple[int, str]:
     """What the server tells a load balancer: status and text."""
-    answer = ask(server.port, b"GET /readyz HTTP/1.0\r\n\r\n")
+    answer = ask(server.port, b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
     return answer.status, answer.body.decode()
 
 
