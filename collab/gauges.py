@@ -7,16 +7,11 @@ moment, and with 20,000 sessions it takes a few milliseconds.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
 
 from collab.clock import now
 from collab.hub import Hub
 from collab.metrics import SIZES, Histogram
-from collab.protocol.hocuspocus import Hocuspocus
-from collab.protocol.native import Native
-from collab.protocol.ywebsocket import YWebsocket
-
-DIALECTS: Final = (YWebsocket.name, Native.name, Hocuspocus.name)
+from collab.stats import DIALECTS
 
 Reading = float | dict[str, float] | Histogram
 """A value, values by label, or a distribution."""

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import pytest
+from browsers import PATIENCE, launched, playing
 from frontend import tools
-from playwright.sync_api import Browser, BrowserContext, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Playwright
 from processes import SERVE, Server, missing
 
 from browser.visitors import Visitor
 
-PATIENCE = 20_000
-"""Milliseconds that something may take to be seen."""
 ADMIN = "the-operators-own-token"
 
 
@@ -26,9 +25,8 @@ def axe() -> str:
 
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
-    """Not for longer than these tests: while it is there, its event loop is this thread's."""
-    with sync_playwright() as started:
-        expect.set_options(timeout=PATIENCE)
+    """Not for longer than these tests."""
+    with playing() as started:
         yield started
 
 
@@ -38,10 +36,8 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         missing("there is no chromium (apt-get install chromium): no tests with the pages in a browser")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    started = playwright.chromium.launch(executable_path=found, args=arguments)
-    yield started
-    started.close()
+    with launched(playwright, found) as started:
+        yield started
 
 
 @pytest.fixture(scope="package")

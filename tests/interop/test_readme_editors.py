@@ -11,16 +11,14 @@ from threading import Thread
 from typing import Protocol
 
 import pytest
+from browsers import PATIENCE, launched, playing
 from frontend import tools
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 from processes import Server, free_port
 from readme import block
 
 HERE = Path(__file__).parent
 ADDRESS = "ws://127.0.0.1:8080"
-PATIENCE = 10_000
-"""Milliseconds that something may take to be seen."""
-
 HTML = '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><div id="editor"></div>'
 
 WRITE = """
@@ -39,18 +37,15 @@ class Show(Protocol):
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """Not for longer than these tests: while it is there, its event loop is this thread's."""
-    with sync_playwright() as started:
-        expect.set_options(timeout=PATIENCE)
+    """Not for longer than these tests."""
+    with playing() as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    started = playwright.chromium.launch(executable_path=chromium, args=arguments)
-    yield started
-    started.close()
+    with launched(playwright, chromium) as started:
+        yield started
 
 
 def bundle(node: str, code: str, folder: Path | None = None) -> str:
