@@ -383,7 +383,7 @@ def test_nobody_is_kicked_without_a_question_or_by_one_that_was_cancelled(
 
 
 def test_a_store_that_is_away_and_comes_back_is_shown(
-    serve: Serve, visit: Visit, guests: ExitStack, tmp_path: Path
+    serve: Serve, visit: Visit, guests: ExitStack, tmp_path: Path, axe: str
 ) -> None:
     running = serve(COLLAB_STORE=f"sqlite:///{tmp_path / 'c.db'}", COLLAB_ADMIN_TOKEN=ADMIN)
     wire, editor = enter(guests, running, "doc"), Editor()
@@ -395,6 +395,7 @@ def test_a_store_that_is_away_and_comes_back_is_shown(
     wire.say(update(editor.type("not stored")))
     expect(alert).to_be_visible()
     expect(operator.page.locator("#store")).to_contain_text("away")
+    operator.visitor.check_access(axe)
     for pid, limit in limits.items():
         resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
     expect(alert).to_be_hidden()
@@ -411,6 +412,7 @@ def test_a_server_is_drained_only_by_who_means_it_and_missed_when_it_is_gone(
     asked = operator.visitor.dialog("Drain the server")
     drain = asked.get_by_role("button", name="Drain the server")
     expect(drain).to_be_disabled()
+    operator.visitor.check_access(axe)
     asked.get_by_label("Write drain if").fill("drain")
     drain.click()
     assert alice.read_closed().code == 1012
