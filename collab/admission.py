@@ -19,6 +19,7 @@ from collab.config import Settings
 from collab.errors import Forbidden, HandshakeRefused
 from collab.identity import Credentials, User
 from collab.limits import Meter
+from collab.networks import network_of
 
 if TYPE_CHECKING:
     from collab.session import Session
@@ -50,7 +51,7 @@ class Admission:
         self._settings = settings
         self._documents = documents
         self._connections = 0
-        self._by_address: Counter[str] = Counter()
+        self._by_network: Counter[str] = Counter()
         self._by_user: Counter[str] = Counter()
         self._by_document: Counter[str] = Counter()
         self._banned: dict[tuple[str, str | None], float] = {}
@@ -59,7 +60,7 @@ class Admission:
     # ---- decisions
 
     def check_room(self, address: str) -> None:
-        """Make sure that there is room for one more connection from `address`.
+        """Make sure that there is room for one more connection from `address`, or its network.
 
         Raises:
             HandshakeRefused: 503, there is none in this process; 429, there are too many from there.
@@ -68,8 +69,9 @@ class Admission:
         if self._connections >= settings.max_connections:
             text = f"The server is full: {settings.max_connections} connections (COLLAB_MAX_CONNECTIONS)"
             raise HandshakeRefused(503, "full", text, _RETRY)
-        if self._by_address[address] >= settings.max_connections_per_address:
-            raise HandshakeRefused(429, "too_many_connections", "Too many connections from your address", _RETRY)
+        if self._by_network[network_of(address)] >= settings.max_connections_per_address:
+            text = "Too many connections from your address or network"
+            raise HandshakeRefused(429, "too_many_connections", text, _RETRY)
 
     def decide(self, document_id: str, credentials: Credentials) -> User:
         """Who this is, if they may come into the document now. May switch greenlets.
@@ -114,12 +116,12 @@ class Admission:
     def connect(self, address: str) -> None:
         """There is one more connection from `address`."""
         self._connections += 1
-        self._by_address[address] += 1
+        self._by_network[network_of(address)] += 1
 
     def disconnect(self, address: str) -> None:
         """There is one fewer."""
         self._connections -= 1
-        _lower(self._by_address, address)
+        _lower(self._by_network, network_of(address))
 
     def enter(self, session: Session) -> None:
         """`session` has been let in."""

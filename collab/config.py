@@ -124,7 +124,7 @@ class Settings:
         "", "addresses or networks, by commas, of the proxies whose X-Forwarded-For is believed"
     )
     max_connections: int = _setting(20_000, "connections of this process", least=1)
-    max_connections_per_address: int = _setting(8000, "connections from one address", least=1)
+    max_connections_per_address: int = _setting(8000, "connections from one IPv4 address or IPv6 /64", least=1)
     max_sessions_per_user: int = _setting(100, "sessions of one user, in all documents together", least=1)
     max_sessions_per_document: int = _setting(2000, "sessions in one document", least=1)
     max_rooms: int = _setting(20_000, "documents that may be open at once", least=1)

@@ -59,4 +59,4 @@ def call(
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Come from somewhere else each time."""
-    case.headers["X-Forwarded-For"] = f"2001:db8::{random.getrandbits(16):x}:{random.getrandbits(16):x}"
+    case.headers["X-Forwarded-For"] = f"2001:db8:{random.getrandbits(16):x}:{random.getrandbits(16):x}::1"

@@ -8,6 +8,7 @@ import pytest
 
 from collab.config import Settings
 from collab.errors import ConfigError, Forbidden
+from collab.networks import network_of
 from collab.web.addresses import check_host, check_origin, client_address
 
 
@@ -117,6 +118,28 @@ def test_without_trusted_proxies_nobody_is_believed() -> None:
 )
 def test_it_is_the_last_one_that_is_no_trusted_proxys(forwarded: str, expected: str) -> None:
     assert address("10.0.0.7", forwarded, "10.0.0.0/8, ::1") == expected
+
+
+def test_an_ipv4_address_on_a_socket_for_both_kinds_is_itself() -> None:
+    assert address("::ffff:10.0.0.7", "::ffff:10.1.1.1, 198.51.100.1", "10.0.0.0/8") == "198.51.100.1"
+    assert address("::ffff:10.0.0.7", "198.51.100.1", "::ffff:10.0.0.0/104") == "198.51.100.1"
+    assert address("::ffff:203.0.113.9", "198.51.100.1", "10.0.0.0/8") == "::ffff:203.0.113.9"
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("198.51.100.1", "198.51.100.1"),
+        ("::ffff:198.51.100.1", "198.51.100.1"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_limits_count_an_ipv6_address_as_its_network_and_an_ipv4_address_as_itself(address: str, network: str) -> None:
+    assert network_of(address) == network
 
 
 def test_behind_a_unix_socket_the_proxy_is_believed_if_any_is() -> None:

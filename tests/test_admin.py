@@ -202,6 +202,15 @@ def test_who_shows_wrong_tokens_is_not_listened_to_for_a_while(admin: Server) ->
     assert call(admin, "GET", "stats").body["totals"]["admin_refused"]["too_many_failures"] >= 3
 
 
+def test_who_has_a_whole_ipv6_network_has_no_more_tries_than_who_has_one_address(admin: Server) -> None:
+    def tried(n: int, network: str = "2001:db8:0:64", token: str = "a guess") -> int:
+        return call(admin, "GET", "stats", token=token, headers={"X-Forwarded-For": f"{network}::{n:x}"}).status
+
+    assert 429 in [tried(n) for n in range(1, 100)]
+    assert tried(0xFFFF, token=TOKEN) == 429
+    assert tried(1, "2001:db8:0:65", TOKEN) == 200
+
+
 def test_a_page_signs_in_by_a_cookie_and_out_again(admin: Server) -> None:
     own = {"Origin": f"http://127.0.0.1:{admin.port}"}
     told = call(admin, "POST", "session", {"token": TOKEN}, token=None, headers=own)

@@ -71,9 +71,23 @@ def test_connections_are_bounded_by_process_and_by_address(serve: Serve) -> None
     with connect(server.port, "/yjs/doc", headers=near) as first, connect(server.port, "/hocuspocus", headers=near):
         first.read_until(is_step1)
         assert refused("198.51.100.1") == (429, "too_many_connections", "10")
+        assert refused("::ffff:198.51.100.1") == (429, "too_many_connections", "10")
         with connect(server.port, "/yjs/doc", headers=far) as third:
             third.read_until(is_step1)
             assert refused("198.51.100.3") == (503, "full", "10")
+
+
+def test_connections_of_one_ipv6_network_count_as_of_one_address_until_they_end() -> None:
+    with stage(max_connections_per_address=2) as hub:
+        door = hub.admission
+        for n in (1, 2):
+            door.connect(f"2001:db8::{n}")
+        with pytest.raises(HandshakeRefused) as refused:
+            door.check_room("2001:db8::ffff:0:0:3")
+        assert (refused.value.status, refused.value.code) == (429, "too_many_connections")
+        door.check_room("2001:db8:0:1::3")
+        door.disconnect("2001:db8::1")
+        door.check_room("2001:db8::ffff:0:0:3")
 
 
 def test_pages_of_other_sites_are_refused_at_the_handshake(serve: Serve) -> None:

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "collab"
 
 LAYERS = (
     {"errors", "config", "clock", "metrics", "identity", "names"},
-    {"protocol", "awareness", "limits", "grants"},
+    {"protocol", "awareness", "limits", "networks", "grants"},
     {
         "updates",
         "content",

@@ -262,7 +262,7 @@ def test_nothing_of_who_has_gone_is_kept(guests: Guests) -> None:
         settle()
         admission = hub.admission
         assert not admission.expiring
-        assert not admission._by_user and not admission._by_document and not admission._by_address
+        assert not admission._by_user and not admission._by_document and not admission._by_network
         assert admission._connections == 0
         hub.clients.clear()
         del client, clients

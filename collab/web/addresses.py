@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from collab.errors import Forbidden
+from collab.networks import read_address
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -77,7 +78,7 @@ def is_local(host: str) -> bool:
     if host == _LOCAL_NAME or host.endswith(f".{_LOCAL_NAME}"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return read_address(host).is_loopback
     except ValueError:
         return False
 
@@ -120,10 +121,10 @@ def _is_one_of(address: str, networks: Sequence[Network]) -> bool:
     if not address:  # a Unix socket: whoever is at its other end is a proxy
         return bool(networks)
     try:
-        found = ipaddress.ip_address(address)
+        found = {ipaddress.ip_address(address), read_address(address)}
     except ValueError:
         return False
-    return any(found in network for network in networks)
+    return any(form in network for form in found for network in networks)
 
 
 def _without_port(hop: str) -> str:

@@ -24,6 +24,7 @@ from collab.identity import Credentials, Rights, User
 from collab.limits import Turns
 from collab.logs import logger
 from collab.names import is_name
+from collab.networks import network_of
 from collab.protocol.jsontext import parse_json
 from collab.stores.base import Version
 from collab.web.addresses import client_address
@@ -34,7 +35,7 @@ from collab.web.sockets import check_serving, check_source
 MAX_BODY: Final = 4096
 """Bytes of a request's body."""
 RATE: Final = 10.0
-"""Requests a second of one user, after a burst of four times as many; of who has no name, those of their address."""
+"""Requests a second of one user, after a burst of four times as many; of who has no name, those of their network."""
 AT_ONCE: Final = 4
 """Requests of one user that are answered at the same time."""
 IN_ALL: Final = 64
@@ -100,7 +101,7 @@ def _asker(field: str = "document") -> Iterator[Asker]:
         raise HandshakeRefused(400, "bad_document_id", text)
     user = hub.admission.decide(document_id, Credentials(read_token(environ, (), request.args), environ))
     turns: Turns = current_app.extensions["collab_turns"]
-    key = f"address {address}" if user.anonymous else f"user {user.id}"
+    key = f"network {network_of(address)}" if user.anonymous else f"user {user.id}"
     if not turns.begin(key, now()):
         if turns.full:
             raise HandshakeRefused(503, "busy", "The server has much to do: ask again in a moment", _RETRY)

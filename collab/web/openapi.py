@@ -155,7 +155,7 @@ _ERRORS: Final = {
     "405": "not by this method",
     "413": "the body is too large",
     "415": "the body is no JSON",
-    "429": "wrong tokens have come too often from that address: come back in `Retry-After` seconds",
+    "429": "wrong tokens have come too often from that address or network: come back in `Retry-After` seconds",
     "503": "the keys of tokens cannot be fetched now",
 }
 

@@ -4,7 +4,7 @@ Invariants borne here:
 
 * Nobody is believed because of where they are: a proxy on this machine makes everybody look near.
 * Tokens and tickets are compared in constant time; a ticket works once, and for `TICKET_TIME` seconds.
-* Who fails again and again from one address is not listened to for a while, whatever token or ticket they show then.
+* Who fails again and again from one network is not listened to for a while, whatever token or ticket they show then.
   A cookie, which nobody guesses, is looked at all the same: strangers cannot keep out who has signed in before.
 * Nobody can steer for longer by a ticket or a cookie than by what they had it for.
 * A cookie steers nothing by itself: what changes anything must come from a page of this host (`Origin`).
@@ -25,6 +25,7 @@ from collab.errors import Forbidden, HandshakeRefused, Unauthenticated
 from collab.hub import Hub
 from collab.identity import Credentials
 from collab.limits import Bucket
+from collab.networks import network_of
 from collab.web.addresses import client_address
 from collab.web.handshake import read_token
 
@@ -37,8 +38,8 @@ MAX_TICKETS: Final = 100
 """Links that may be unused at once; over that the earliest no longer work."""
 
 FAILURES: Final = 2.5
-"""Wrong tokens a second that are looked at from one address, after a burst of four times as many."""
-MAX_ADDRESSES: Final = 10_000
+"""Wrong tokens a second looked at from one network (`collab.networks`), after a burst of four times as many."""
+MAX_NETWORKS: Final = 10_000
 
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 
@@ -171,22 +172,22 @@ class SignIn:
     # ---- who guesses
 
     def _bucket(self, request: Request) -> tuple[str, Bucket | None]:
-        address = client_address(request.environ, self._hub.settings.proxies)
-        return address, self._failures.get(address)
+        network = network_of(client_address(request.environ, self._hub.settings.proxies))
+        return network, self._failures.get(network)
 
     def _listen(self, request: Request) -> None:
         _, bucket = self._bucket(request)
         wait = bucket.spend(0, now()) if bucket is not None else 0.0
         if wait:
-            text = "Too many wrong tokens have come from your address: come back in a moment"
+            text = "Too many wrong tokens have come from your address or network: come back in a moment"
             raise HandshakeRefused(429, "too_many_failures", text, {"Retry-After": str(int(wait) + 1)})
 
     def _failed(self, request: Request, text: str) -> Unauthenticated:
         """Somebody has shown something wrong: note it, and what to raise."""
-        address, bucket = self._bucket(request)
+        network, bucket = self._bucket(request)
         if bucket is None:
-            while len(self._failures) >= MAX_ADDRESSES:
+            while len(self._failures) >= MAX_NETWORKS:
                 del self._failures[next(iter(self._failures))]
-            bucket = self._failures[address] = Bucket(FAILURES)
+            bucket = self._failures[network] = Bucket(FAILURES)
         bucket.spend(1, now())
         return Unauthenticated(text)
