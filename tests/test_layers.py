@@ -33,6 +33,7 @@ LAYERS = (
     },
     {"logs", "tracing", "exporting", "transport", "stores", "auth", "keys", "keyset", "tokens", "platforms"},
     {
+        "activity",
         "admission",
         "comings",
         "crew",
