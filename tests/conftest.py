@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--crash-rounds", type=int, default=20, metavar="N", help="times that servers are killed (20)")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes share the whole suite, in which most tests wait for somebody; a part of it is run in this one."""
+    return 0 if config.args_source is config.ArgsSource.ARGS else 2
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`collab serve` with its defaults, shared by all tests that do not stop it; its database is where it may be."""

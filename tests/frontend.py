@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from processes import ROOT, missing
+from processes import ROOT, missing, taking_turns
 
 FOLDER = "collab/web/frontend"
 INSTALL_TIMEOUT = 300
@@ -36,9 +36,10 @@ def node_and_npm() -> tuple[str, list[str]]:
 def tools() -> Path:
     """npm's packages for the sources here, those that check them included; installed where they are missing."""
     packages = ROOT / FOLDER / "node_modules"
-    if not (packages / "axe-core").exists():
-        install = [*node_and_npm()[1], "ci", "--ignore-scripts"]
-        done = subprocess.run(install, cwd=packages.parent, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
-        if done.returncode:
-            pytest.fail(f"npm ci failed:\n{done.stdout}\n{done.stderr}")
+    with taking_turns(packages.parent):
+        if not (packages / "axe-core").exists():
+            install = [*node_and_npm()[1], "ci", "--ignore-scripts"]
+            done = subprocess.run(install, cwd=packages.parent, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
+            if done.returncode:
+                pytest.fail(f"npm ci failed:\n{done.stdout}\n{done.stderr}")
     return packages

@@ -8,14 +8,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from processes import HOST, START_TIMEOUT, missing
+from processes import HOST, START_TIMEOUT, free_port, missing
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -71,9 +70,7 @@ class PostgreSQL:
         self._programs = programs
         self._data = self.folder / "data"
         self._log = self.folder / "log"
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
         initialise = [

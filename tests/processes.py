@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -30,20 +32,40 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def _is_ours(port: int) -> bool:
+    """Whether none of the other processes that run tests takes it; the lowest bit says what the system uses it for."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return port // 2 % int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) == worker
+
+
 def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A port that is free now, and that only this process takes."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port = int(probe.getsockname()[1])
+        if _is_ours(port):
+            return port
 
 
 def lasting_port() -> int:
     """A free port that the system gives nobody by itself, so that a server finds it free when it comes back."""
-    for port in random.sample(range(10_000, 32_768), 1000):
+    for port in filter(_is_ours, random.sample(range(10_000, 32_768), 1000)):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
             return port
     raise AssertionError("no port is free")
+
+
+@contextlib.contextmanager
+def taking_turns(folder: Path) -> Iterator[None]:
+    """Of the processes that run tests, one at a time does something with a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Server:

@@ -17,7 +17,7 @@ import pytest
 from interop.typists import Typists
 from issuer import SECRET, found_in, token
 from nginx import running_nginx
-from processes import HOST, missing
+from processes import HOST, missing, taking_turns
 
 HERE = Path(__file__).parent
 LOCK = HERE / "package-lock.json"
@@ -71,13 +71,14 @@ def node() -> str:
 @pytest.fixture(scope="session")
 def node_modules(node: str) -> Path:
     """The clients, installed from the lock when they are missing or older than it."""
-    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:
-        found = _find_node()
-        assert found is not None
-        install = [*found[1], "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(install, cwd=HERE, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
-        if done.returncode:
-            pytest.fail(f"npm ci failed:\n{done.stdout}\n{done.stderr}")
+    with taking_turns(HERE):
+        if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:
+            found = _find_node()
+            assert found is not None
+            install = [*found[1], "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            done = subprocess.run(install, cwd=HERE, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
+            if done.returncode:
+                pytest.fail(f"npm ci failed:\n{done.stdout}\n{done.stderr}")
     return INSTALLED.parent
 
 
