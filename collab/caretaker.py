@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Container, Mapping
+from functools import partial
 
 from collab.archive import Archive, Seed
 from collab.config import Settings
@@ -72,7 +73,7 @@ class Caretaker:
 
     def attach(self, room: Room) -> None:
         """From here on store what `room` gains."""
-        room.journal.attach(lambda: self.saver.want(room))
+        room.journal.attach(partial(self.saver.want, room))
 
     def may_go(self, room: Room) -> bool:
         """Whether nothing is left to do for `room`, which nobody is in; if something is, it is begun."""

@@ -35,10 +35,10 @@ from collab.updates import contain, drop, load, merge, read
 MAX_NESTING: Final = 1000
 """Depth of shared types. Browsers delete them recursively too, and overflow at a few thousand."""
 
-UNFIT: Final = "update that does not fit the document"
-
 NESTING_SLACK: Final = 10_000
 """How deep the types may have become at the most before it is counted; 30,000 levels fit on a stack of 8 MB."""
+
+UNFIT: Final = "update that does not fit the document"
 
 
 class _Commit:
@@ -95,10 +95,6 @@ class Document:
 
         One that builds on what has not come yet is not in `taken` either, but kept; `tags`, one for each, name these.
         """
-        if len(updates) == 1 and not self._waiting and self._ledger.admit_next(updates[0]):  # nearly all traffic
-            refused = self._apply_next(updates[0])
-            if refused is not None:
-                return refused
         commit = _Commit(self._doc.create_transaction())
         self.early = self.released = self.lapsed = ()
         refused, sound = commit.refused, False
@@ -113,31 +109,36 @@ class Document:
             contain(error)
         finally:
             drop(commit.transaction)
-        if not sound:
-            self._mend(commit.leftovers, commit.taken)
-        self._settle(commit.taken)
+        self._settle(commit.taken if sound else self._mend(commit.leftovers, commit.taken))
         return refused
 
-    def _apply_next(self, update: bytes) -> dict[int, InvalidUpdate] | None:
-        """`apply` one that the ledger has admitted as its client's next text; None if yrs cannot read it."""
-        taken, refused = [update], dict[int, InvalidUpdate]()
+    def apply_next(self, update: bytes) -> bool:
+        """`apply` one update in the shortest way, if it is its client's next text, as nearly all are; else do nothing.
+
+        Raises:
+            InvalidUpdate: it is refused; something of it may be in `taken` all the same.
+        """
+        if self._waiting or not self._ledger.admit_next(update):
+            return False
+        self.early = self.released = self.lapsed = ()
         transaction = self._doc.create_transaction()
         try:
             self._doc.apply_update(transaction, update)
             transaction.commit()
-        except ValueError:
+            transaction.drop()
+        except ValueError:  # yrs cannot read it, and has changed nothing
             self._ledger.reset(self._doc.get_state(transaction))
-            return None
-        except BaseException as error:
-            contain(error)
-            taken, refused = [], {0: InvalidUpdate(UNFIT)}
-        finally:
             drop(transaction)
-        if refused:
-            self._mend([update], taken)
-        self.early = self.released = self.lapsed = ()
-        self._settle(taken)
-        return refused
+            return False
+        except BaseException as error:
+            drop(transaction)
+            contain(error)
+            self._settle(self._mend([update], []))
+            raise InvalidUpdate(UNFIT) from None
+        self.taken = (update,)
+        self.generation += 1
+        self._state_vector = None
+        return True
 
     def _settle(self, taken: list[bytes]) -> None:
         self.taken = taken
@@ -281,8 +282,8 @@ class Document:
             ledger.reset(self._doc.get_state(transaction))
             raise InvalidUpdate("shared types nested too deep")
 
-    def _mend(self, leftovers: list[bytes], taken: list[bytes]) -> None:
-        """Get to a sound state after yrs gave up in the middle of updates.
+    def _mend(self, leftovers: list[bytes], taken: list[bytes]) -> list[bytes]:
+        """Get to a sound state after yrs gave up in the middle of updates; all that was taken.
 
         What it had integrated by then stays, and counts as taken: others could not place what builds on it.
         """
@@ -296,5 +297,4 @@ class Document:
             for section in parse_update(update).sections
         }
         rest = self.diff(encode_state_vector(self._ledger.clocks() | clocks), ours=True)
-        if rest != EMPTY_UPDATE:
-            taken.append(rest)
+        return [*taken, rest] if rest != EMPTY_UPDATE else taken

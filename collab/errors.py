@@ -26,6 +26,8 @@ these errors repeats what the peer sent.
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class CollabError(Exception):
     """Base of all errors raised on purpose by this package."""
@@ -151,3 +153,10 @@ class FrameError(ProtocolError):
     def __init__(self, close_code: int, message: str) -> None:
         super().__init__(message)
         self.close_code = close_code
+
+
+NOT_STORABLE: Final = (
+    "The server cannot store changes now and keeps no more of them in memory: this one was not taken. "
+    "You will be asked for it again when it can."
+)
+DOCUMENT_FULL: Final = "The document is as large as it may become (COLLAB_MAX_DOCUMENT_SIZE): this change was not taken"

@@ -10,17 +10,18 @@ Invariants borne here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from collab import clock
 from collab.awareness import Awareness
-from collab.member import Member, Part
-from collab.metrics import Metrics, Traffic
+from collab.member import Member
+from collab.metrics import Metrics
 from collab.presence import Presences
 from collab.protocol.dialect import Dialect
 from collab.protocol.messages import Join, Leave, Relay, Say, ServerMessage
 from collab.receipts import Receipts
+from collab.telling import Groups, Saying, tell
 
 
 class Gathering:
@@ -70,11 +71,11 @@ class Gathering:
         self._on_empty = on_empty
         self.on_visit: Callable[[str, Any, Member], None] | None = None
         self._metrics = metrics
-        self._groups: dict[Dialect, dict[Member, Callable[[bytes, Sequence[Part]], None]]] = {}
+        self._groups: Groups = {}
         self._users: dict[str, int] = {}  # sessions by user id
         self._absent: dict[Member, float] = {}  # who lost the connection, and until when it may come back
         self._receipts = Receipts()
-        self._out: list[tuple[ServerMessage, Member | None]] = []  # what to broadcast, and to whom not
+        self._out: list[Saying] = []
 
     def commit(self) -> None:
         """Make what has come in so far take effect, so that it goes before what is said next."""
@@ -96,7 +97,7 @@ class Gathering:
     @property
     def deserted(self) -> bool:
         """Whether nobody is here or at work, and nobody may still come back."""
-        return not self._absent and not self.held and not len(self)
+        return not (self._groups or self._absent or self.held)
 
     def members(self) -> list[Member]:
         """The sessions that are here."""
@@ -247,44 +248,9 @@ class Gathering:
 
     def broadcast(self) -> None:
         """Say what is to be said, in one write to each."""
-        self._out += self.presences.news()
+        presences = self.presences
+        if presences.changed:
+            self._out += presences.news()
         if self._out:
             out, self._out = self._out, []
-            for dialect, group in self._groups.items():
-                if group:
-                    _broadcast(dialect, group, out, self._metrics.sent)
-
-
-def _broadcast(
-    dialect: Dialect,
-    group: dict[Member, Callable[[bytes, Sequence[Part]], None]],
-    out: list[tuple[ServerMessage, Member | None]],
-    sent: Traffic,
-) -> None:
-    if len(out) == 1 and out[0][1] is None:  # nearly all traffic
-        frame = dialect.encode(out[0][0])
-        if frame:
-            told = (Part(frame, out[0][0]),)
-            sent.note(type(out[0][0]), len(frame) * len(group), len(group))
-            for deliver in group.values():
-                deliver(frame, told)
-        return
-    parts = [(Part(dialect.encode(message), message), exclude) for message, exclude in out]
-    for_all = [part for part, _ in parts if part.frame]
-    if not for_all:
-        return
-    excluded = {exclude for _, exclude in parts if exclude is not None}
-    frame = b"".join([part.frame for part in for_all])
-    if not excluded and len({type(part.message) for part in for_all}) == 1:  # nearly always
-        sent.note(type(for_all[0].message), len(frame) * len(group), len(for_all) * len(group))
-    else:
-        for part, exclude in parts:
-            if part.frame and (members := len(group) - (exclude in group)):
-                sent.note(type(part.message), len(part.frame) * members, members)
-    for member, deliver in group.items():
-        if member in excluded:
-            mine = [part for part, exclude in parts if part.frame and exclude is not member]
-            if mine:
-                deliver(b"".join([part.frame for part in mine]), mine)
-        else:
-            deliver(frame, for_all)
+            tell(self._groups, out, self._metrics.sent)

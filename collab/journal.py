@@ -146,7 +146,9 @@ class Journal:
             self._wake()
         self.changes += 1
         self._updates += updates
-        self._count(sum(map(len, updates)) + UPDATE_COST * len(updates))
+        size = sum(map(len, updates)) + UPDATE_COST * len(updates)
+        self._size += size
+        self.unstored.change(size)
         if len(self._updates) >= MANY:
             self._join()
 
@@ -186,10 +188,11 @@ class Journal:
         self.stored = changes
         self.new = False
         self.tail += size + RECORD_COST
-        receipts: dict[Member, int] = {}
-        while self._receipts and self._receipts[0][0] <= changes:
-            receipts |= self._receipts.popleft()[1]
-        _confirm(receipts)
+        if self._receipts:
+            receipts: dict[Member, int] = {}
+            while self._receipts and self._receipts[0][0] <= changes:
+                receipts |= self._receipts.popleft()[1]
+            _confirm(receipts)
 
     def abandon(self) -> None:
         """The document that this belongs to is no more: nothing is to be stored, and nobody's receipt comes."""

@@ -49,9 +49,23 @@ class Listener:
         connection: what goes out by.
         dialect: what the client speaks.
         metrics: where to count.
+
+    Attributes:
+        numbered: whether it is given receipts for its updates.
     """
 
-    __slots__ = ("_confirmed", "_metrics", "_status", "_statuses", "_updates", "connection", "dialect", "heir", "room")
+    __slots__ = (
+        "_confirmed",
+        "_metrics",
+        "_status",
+        "_statuses",
+        "_updates",
+        "connection",
+        "dialect",
+        "heir",
+        "numbered",
+        "room",
+    )
 
     def __init__(self, connection: Connection, dialect: Dialect, metrics: Metrics) -> None:
         self.connection = connection
@@ -63,6 +77,7 @@ class Listener:
         self._confirmed = 0
         self._status: tuple[int, SyncStatus] | None = None  # asked after so many updates, and not answered yet
         self._statuses = Statuses() if dialect.told_of_each else None
+        self.numbered = dialect.numbers_updates or dialect.told_of_each
 
     def initial_state(self, room: Room) -> ServerMessage:
         """What the client needs to know of the room."""
@@ -76,7 +91,7 @@ class Listener:
 
     def number(self) -> int:
         """The next update's number; 0 for a client that is not given receipts."""
-        if not self._updates and not self.dialect.numbers_updates and self._statuses is None:
+        if not self.numbered:
             return 0
         self._updates += 1
         return self._updates
@@ -99,6 +114,7 @@ class Listener:
 
         A later question takes the place of one that still waits.
         """
+        self.numbered = True
         self._updates += 1
         self._status = (self._updates, status)
         self.connection.beat_by(now() + STATUS_BEAT)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 COUNTER, GAUGE, HISTOGRAM, GAUGE_HISTOGRAM = "counter", "gauge", "histogram", "gauge histogram"
@@ -219,8 +219,15 @@ class Metrics:
         self.loop_lag = self.histograms["loop_lag_seconds"]
         self.commit_updates = self.histograms["commit_updates"]
 
-    def told(self, turns: Iterable[tuple[float, int]], at: float) -> None:
+    def told(self, turns: Sequence[tuple[float, int]], at: float) -> None:
         """What was read at some times, so many messages each, has been told to everybody by `at`."""
+        if len(turns) == 1:
+            read_at, count = turns[0]
+            total = (at - read_at) * count
+            self._tell(bisect_left(LATENCY, at - read_at), count)
+            self.queued.sum += total
+            self.written.sum += total
+            return
         low = high = total = 0.0
         place = same = 0
         for read_at, count in turns:

@@ -2,8 +2,7 @@
 
 Invariants borne here:
 
-* No method switches greenlets, so a room needs no lock: what it calls (a member's `deliver`, `schedule`) must not
-  either.
+* No method switches greenlets, so a room needs no lock; what it calls (`deliver`, `schedule`) must not either.
 * What a loop pass brings in takes effect in one transaction, is encoded once per dialect, and reaches each member
   as one write. A message that depends on the document or on order (Step1, a relay, a newcomer) commits first, so the
   messages of one session take effect in the order sent.
@@ -20,24 +19,19 @@ from typing import Final
 
 from collab.clock import unix
 from collab.document import Document
-from collab.errors import DocumentFull, InvalidMessage, InvalidUpdate, NotStorable
+from collab.errors import DOCUMENT_FULL, NOT_STORABLE, DocumentFull, InvalidMessage, InvalidUpdate, NotStorable
 from collab.gathering import Gathering
 from collab.journal import Journal
 from collab.member import Member, present
 from collab.metrics import Metrics
 from collab.protocol.dialect import Dialect
 from collab.protocol.messages import InitialState, SyncStep1, SyncStep2, Update
-from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE, parse_state_vector, parse_update
+from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE, parse_state_vector
 from collab.seeds import seed_clients, withdraw
+from collab.updates import is_known
 
 MAX_STEP2: Final = 4
 """Dialects for which a frame with the whole document is kept: each address of a Hocuspocus client is one."""
-
-NOT_STORABLE: Final = (
-    "The server cannot store changes now and keeps no more of them in memory: this one was not taken. "
-    "You will be asked for it again when it can."
-)
-DOCUMENT_FULL: Final = "The document is as large as it may become (COLLAB_MAX_DOCUMENT_SIZE): this change was not taken"
 
 
 class Room(Gathering):
@@ -161,16 +155,7 @@ class Room(Gathering):
         """
         self.commit()
         state_vector = self.document.state_vector()
-        clocks = parse_state_vector(state_vector, ours=True)
-        theirs = parse_update(update)
-        ours = parse_update(self.document.diff(state_vector, ours=True), ours=True)
-        gone: dict[int, list[tuple[int, int]]] = {}
-        for client, start, end in ours.deletions:
-            gone.setdefault(client, []).append((start, end))
-        return all(section.end <= clocks.get(section.client, 0) for section in theirs.sections) and all(
-            any(first <= start and end <= last for first, last in gone.get(client, ()))
-            for client, start, end in theirs.deletions
-        )
+        return is_known(update, state_vector, self.document.diff(state_vector, ours=True))
 
     def _content(self) -> tuple[bytes, bytes]:
         state_vector = self.document.state_vector()
@@ -178,9 +163,28 @@ class Room(Gathering):
 
     def commit(self) -> None:
         """Apply the updates that have come in so far, in one transaction."""
-        news = self._apply()
-        if news:
+        if len(self._pending) == 1 and not self.seeds and self._commit_one(*self._pending[0]):
+            return
+        if news := self._apply():
             self._tell(news)
+
+    def _commit_one(self, update: bytes, member: Member, number: int) -> bool:
+        """`commit` of one update that is its author's next text, as nearly all are; False: it is something else."""
+        try:
+            if not self.document.apply_next(update):
+                return False
+        except InvalidUpdate as error:
+            self._pending = []
+            member.refuse(error, number)
+            if self.document.taken:
+                self._tell(self.document.news())
+            return True
+        self._pending = []
+        self.updates += 1
+        self._metrics.commit_updates.observe(1)
+        self.journal.record((update,))
+        self._out.append((Update(update), None))
+        return True
 
     def _tell(self, news: Sequence[bytes]) -> None:
         self.journal.record(news)
@@ -292,5 +296,5 @@ class Room(Gathering):
         self.broadcast()
         if self._turns:
             self._note_told()
-        if self._receipts:
+        if self._receipts.due:
             self.journal.promise(self._receipts.take())

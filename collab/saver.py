@@ -43,12 +43,16 @@ log = logger(__name__)
 
 
 class _Entry(NamedTuple):
-    """What a room gained: `changes` is what its journal counts, `size` what it has counted as unstored."""
+    """What a room gained."""
 
     room: Room
     changes: int
+    """As its journal counts them."""
     records: list[Record]
+    unstored: int
+    """Bytes, as its journal has counted them."""
     size: int
+    """Bytes of the records."""
 
 
 class Saver:
@@ -97,9 +101,9 @@ class Saver:
         """`room` has something to store. Does not switch greenlets."""
         if not self._dirty:
             self._dirty_since = now()
+            self._idle.clear()
+            self._work.set()
         self._dirty[room] = None
-        self._idle.clear()
-        self._work.set()
 
     def doubt(self) -> None:
         """Somebody could not use the store: find out whether it can be written to, and say so. Does not switch."""
@@ -157,13 +161,13 @@ class Saver:
     def _entry(self, room: Room) -> _Entry:
         journal = room.journal
         changes, updates, size = journal.take()
-        try:
-            joined = [merge(updates)] if updates else []
-        except BaseException as error:
-            contain(error)
-            joined = updates
-        records = [Record(room.document_id, journal.epoch, update, journal.new) for update in joined]
-        return _Entry(room, changes, records, size)
+        if len(updates) > 1:
+            try:
+                updates = [merge(updates)]
+            except BaseException as error:
+                contain(error)
+        records = [Record(room.document_id, journal.epoch, update, journal.new) for update in updates]
+        return _Entry(room, changes, records, size, sum(map(len, updates)))
 
     def _store(self, entries: list[_Entry]) -> None:
         if not entries:
@@ -182,12 +186,12 @@ class Saver:
                 tell_fault(log, "A room could not be told that its changes are stored; its members have to come again")
 
     def _settle(self, entry: _Entry, gone: bool) -> None:
-        room, changes, records, size = entry
-        room.journal.unstored.change(-size)
+        room = entry.room
+        room.journal.unstored.change(-entry.unstored)
         if gone:
             self._on_gone(room)
         else:
-            room.journal.settle(changes, sum(len(record.update) for record in records))
+            room.journal.settle(entry.changes, entry.size)
             self._on_stored(room)
 
     def _append(self, records: list[Record]) -> frozenset[str]:

@@ -144,6 +144,28 @@ def contain(error: BaseException) -> None:
         raise error
 
 
+def is_known(update: bytes, state_vector: bytes, deletions: bytes) -> bool:
+    """Whether nothing in an update is new to a document.
+
+    Args:
+        update: anybody's.
+        state_vector: the clocks that the document has.
+        deletions: what it gave beyond these clocks, which is just what was deleted.
+
+    Raises:
+        InvalidUpdate: `update` is malformed or hostile.
+    """
+    clocks = parse_state_vector(state_vector, ours=True)
+    theirs = parse_update(update)
+    gone: dict[int, list[tuple[int, int]]] = {}
+    for client, start, end in parse_update(deletions, ours=True).deletions:
+        gone.setdefault(client, []).append((start, end))
+    return all(section.end <= clocks.get(section.client, 0) for section in theirs.sections) and all(
+        any(first <= start and end <= last for first, last in gone.get(client, ()))
+        for client, start, end in theirs.deletions
+    )
+
+
 def _is_all(merged: bytes, state_vector: bytes) -> bool:
     """Whether a document with `state_vector` has all that is in `merged`."""
     more = parse_update(beyond(merged, state_vector), ours=True)

@@ -22,12 +22,12 @@ from gevent.lock import BoundedSemaphore
 
 from collab.clock import now
 from collab.content import to_json, to_text
-from collab.errors import HandshakeRefused, Quarantined, StoreError, TooLarge
+from collab.errors import DOCUMENT_FULL, NOT_STORABLE, HandshakeRefused, Quarantined, StoreError, TooLarge
 from collab.history import revert
 from collab.offloop import OffLoop
 from collab.protocol.jsontext import dump_json
 from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE
-from collab.room import DOCUMENT_FULL, NOT_STORABLE, Room
+from collab.room import Room
 from collab.rooms import Rooms
 from collab.stores.base import Store, Version
 from collab.updates import settle

@@ -26,6 +26,7 @@ LAYERS = (
         "member",
         "receipts",
         "statuses",
+        "telling",
         "journal",
         "gathering",
         "room",
