@@ -5,12 +5,13 @@ Invariants borne here:
 * There is one write at a time, and what it holds is kept until it is stored: when the store fails, the same records
   are tried again, after pauses that grow. Rooms go on meanwhile; what they gain waits in their journals.
 * A room's journal hears of what is stored only after the store has said that it is safe.
-* Nothing that the store does can end this greenlet.
+* Nothing that the store does, or what traces it, can end this greenlet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar
 
 from gevent import GreenletExit, sleep
@@ -172,10 +173,8 @@ class Saver:
     def _store(self, entries: list[_Entry]) -> None:
         if not entries:
             return
-        span = self.traces.store([entry.room for entry in entries]) if self.traces is not None else None
-        gone = self._append([record for entry in entries for record in entry.records])
-        if span is not None:
-            span.end()
+        with self._traced([entry.room for entry in entries]):
+            gone = self._append([record for entry in entries for record in entry.records])
         for entry in entries:
             try:
                 self._settle(entry, entry.room.document_id in gone)
@@ -184,6 +183,26 @@ class Saver:
                 for member in entry.room.members():
                     member.lost()
                 tell_fault(log, "A room could not be told that its changes are stored; its members have to come again")
+
+    @contextmanager
+    def _traced(self, rooms: list[Room]) -> Iterator[None]:
+        """A span around what is done meanwhile, if one of the rooms is traced; a fault in that costs the span alone."""
+        span = None
+        if self.traces is not None:
+            try:
+                span = self.traces.store(rooms)
+            except Exception:
+                self._lost_span()
+        yield
+        if span is not None:
+            try:
+                span.end()
+            except Exception:
+                self._lost_span()
+
+    def _lost_span(self) -> None:
+        self._metrics.count("spans_dropped")
+        tell_fault(log, "A write to the store could not be traced; it was made all the same")
 
     def _settle(self, entry: _Entry, gone: bool) -> None:
         room = entry.room

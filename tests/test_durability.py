@@ -13,6 +13,8 @@ from ydocs import Editor, step1, step2, update
 from collab.archive import Archive
 from collab.clock import now
 from collab.errors import StoreError
+from collab.protocol.native import ACK
+from collab.room import Room
 from collab.seeds import seed
 from collab.stores.base import Loaded, Notes, Record, Version
 from collab.stores.memory import MemoryStore
@@ -104,6 +106,33 @@ def test_a_store_that_fails_does_not_fail_the_room(caplog: pytest.LogCaptureFixt
         assert stored(store) == "one two"
     assert store.tries > 2
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"], "said once"
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_what_cannot_be_traced_is_stored_all_the_same(begins: bool) -> None:
+    class Span:
+        def end(self) -> None:
+            raise RuntimeError("a fault of the tracing")
+
+    class Faulty:
+        def store(self, rooms: Sequence[Room]) -> Span:
+            if begins:
+                return Span()
+            raise RuntimeError("a fault of the tracing")
+
+    store = MemoryStore()
+    with stage(store) as hub:
+        alice = hub.native("doc", "alice")
+        hub.caretaker.saver.traces = Faulty()  # type: ignore[assignment]
+        editor = Editor()
+        for word in ("one ", "two"):
+            alice.send(update(editor.type(word)))
+            settle()
+        assert [message[0] for message in alice.received() if isinstance(message, bytes)].count(ACK) == 2
+        assert hub.metrics.snapshot()["spans_dropped"] == 2
+        hub.caretaker.saver.traces = None
+    with stage(store) as hub:
+        assert text_of(hub) == "one two"
 
 
 def test_a_room_that_is_not_stored_stays_when_everybody_has_left() -> None:
