@@ -12,7 +12,6 @@ from gevent.event import Event
 from gevent.queue import Empty
 
 from collab import comings
-from collab.activity import Activity
 from collab.admission import Admission
 from collab.archive import Seed
 from collab.auth import Authenticator, Trusting
@@ -65,7 +64,6 @@ class Hub(Steered):
         auth: who may come in; everybody by default.
 
     Attributes:
-        activity: how much is going on in each room.
         ended: set when it stops.
         events: what the application is told of.
         traces: where spans are made, if they are; from the start on.
@@ -91,7 +89,6 @@ class Hub(Steered):
         self.events = Events(metrics, self.crew)
         self.documents = Rooms(settings, store, metrics, self.crew, self.events, seed_text)
         self.rooms = self.documents.map
-        self.activity = Activity(self.rooms)
         self.caretaker = self.documents.caretaker
         self.versions = Versions(store.another(), self.documents)
         self.admission = Admission(settings, auth or Trusting(), self.rooms)

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Iterable
-from heapq import nlargest, nsmallest
-from itertools import repeat
-from operator import neg
+from heapq import nsmallest
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from collab.clock import now, unix, utc
 from collab.hub import Hub
@@ -30,27 +27,9 @@ from collab.session import Session
 MAX_ROOMS: Final = 1000
 """Rooms in one answer."""
 
-ORDERS: Final = ("id", "sessions", "users", "activity", "updates", "bytes", "unstored", "queued", "opened")
-"""What rooms can be ordered by."""
-
 DIALECTS: Final = (YWebsocket.name, Native.name, Hocuspocus.name)
 
-Columns = dict[str, Callable[[Room], float]]
-
 _PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
-
-
-class Page(NamedTuple):
-    """Which rooms are wanted, and in which order."""
-
-    prefix: str = ""
-    """What their ids begin with."""
-    after: str = ""
-    """The id that theirs come behind."""
-    order: str = "id"
-    """One of `ORDERS`, with `-` before it if the largest are to come first; who is equal in it comes by id."""
-    offset: int = 0
-    limit: int = 100
 
 
 def server_stats(hub: Hub) -> dict[str, Any]:
@@ -123,58 +102,29 @@ def resident() -> int | None:
         return None
 
 
-def open_rooms(hub: Hub, page: Page) -> dict[str, Any]:
-    """A page of the rooms that are open.
+def open_rooms(hub: Hub, prefix: str, after: str, limit: int) -> dict[str, Any]:
+    """The rooms whose ids begin with `prefix` and come behind `after`, in order, at most `limit` of them.
 
-    `matching` is how many there are on all pages. By id, `next` is what `after` has to be for those that follow; None
-    if none do, or in another order.
+    `next` is what `after` has to be for those that follow; None if none do.
     """
-    ids = list(hub.rooms)
-    if page.prefix or page.after:
-        ids = [one for one in ids if one.startswith(page.prefix) and one > page.after]
-    columns = _columns(hub)
-    end = page.offset + page.limit
-    found = _first(hub, columns, ids, page.order, end)[page.offset :]
-    more = found[-1] if page.order == "id" and end < len(ids) else None
-    return {"rooms": [_row(hub.rooms[one], columns) for one in found], "matching": len(ids), "next": more}
-
-
-def _columns(hub: Hub) -> Columns:
-    """What is told of a room, but for its id."""
-    rates = hub.activity.rates()
-    # If nobody at all is slow, there is no need to look for somebody in each room.
+    ids = nsmallest(limit + 1, (room for room in hub.rooms if room.startswith(prefix) and room > after))
+    more = ids[limit - 1] if len(ids) > limit else None
     slow = any(connection.backlog is not None for connection in hub.connections)
+    return {"rooms": [_room(hub.rooms[document_id], slow) for document_id in ids[:limit]], "next": more}
+
+
+def _room(room: Room, slow: bool) -> dict[str, Any]:
+    """A room; if nobody at all is `slow`, there is no need to look for somebody in it."""
     return {
-        "sessions": len,
-        "users": lambda room: room.users,
-        "activity": lambda room: rates.get(room.document_id, 0.0),
-        "updates": lambda room: room.updates,
-        "bytes": lambda room: room.journal.base + room.journal.tail,
-        "unstored": lambda room: room.journal.waiting,
-        "queued": lambda room: sum(map(_queued, _sessions(room))) if slow else 0,
-        "opened": lambda room: room.opened,
+        "id": room.document_id,
+        "sessions": len(room),
+        "users": room.users,
+        "updates": room.updates,
+        "bytes": room.journal.base + room.journal.tail,
+        "unstored": room.journal.waiting,
+        "queued": sum(map(_queued, _sessions(room))) if slow else 0,
+        "opened": utc(room.opened),
     }
-
-
-def _first(hub: Hub, columns: Columns, ids: list[str], order: str, most: int) -> list[str]:
-    """The first `most` of some ids of rooms, in an order such as `-activity`."""
-    name, largest = order.removeprefix("-"), order.startswith("-")
-    few = most * 8 < len(ids)  # then a heap of the first ones is faster than to sort them all
-    if name == "id":
-        heap = nlargest if largest else nsmallest
-        return heap(most, ids) if few else sorted(ids, reverse=largest)[:most]
-    values: Iterable[float]
-    if name == "activity":  # without a look at each room: this is asked again and again
-        values = map(hub.activity.rates().get, ids, repeat(0.0))
-    else:
-        values = map(columns[name], map(hub.rooms.__getitem__, ids))
-    pairs = zip(map(neg, values) if largest else values, ids, strict=True)
-    return [one for _, one in (nsmallest(most, pairs) if few else sorted(pairs)[:most])]
-
-
-def _row(room: Room, columns: Columns) -> dict[str, Any]:
-    told = {name: value(room) for name, value in columns.items()}
-    return {"id": room.document_id, **told, "activity": round(told["activity"], 3), "opened": utc(room.opened)}
 
 
 def room_users(room: Room) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from collab.hub import Hub
-from collab.stats import Page, open_rooms, room_users, server_stats
+from collab.stats import open_rooms, room_users, server_stats
 
 Answer = dict[str, Any]
 """What becomes a JSON object; `web/openapi.py` says what is in each."""
@@ -25,7 +25,7 @@ class Steering(ABC):
         """Totals and the present state."""
 
     @abstractmethod
-    def rooms(self, page: Page) -> Answer:
+    def rooms(self, prefix: str, after: str, limit: int) -> Answer:
         """A page of the rooms that are open."""
 
     @abstractmethod
@@ -67,8 +67,8 @@ class OneServer(Steering):
     def stats(self) -> Answer:
         return self._answer({"version": self._version, **server_stats(self._hub)})
 
-    def rooms(self, page: Page) -> Answer:
-        return self._answer(open_rooms(self._hub, page))
+    def rooms(self, prefix: str, after: str, limit: int) -> Answer:
+        return self._answer(open_rooms(self._hub, prefix, after, limit))
 
     def users(self, room: str) -> Answer | None:
         found = self._hub.rooms.get(room)

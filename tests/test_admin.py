@@ -95,7 +95,7 @@ def test_stats_rooms_and_users_tell_what_is_going_on(admin: Server) -> None:
         }
         assert stats["process"]["pid"] in admin.worker_pids() and stats["process"]["rss"] > 10_000_000
         (room,) = call(admin, "GET", "rooms").body["rooms"]
-        assert room.pop("bytes") > 0 and room.pop("activity") >= 0 and room.pop("opened") >= stats["started"]
+        assert room.pop("bytes") > 0 and room.pop("opened") >= stats["started"]
         assert room == {"id": "team/plan", "sessions": 2, "users": 2, "updates": 1, "unstored": 0, "queued": 0}
         alice, bob = call(admin, "GET", "users?room=team/plan").body["users"]
         assert (alice["id"], alice["name"], alice["rights"]) == ("alice", "alice", "write")
@@ -117,15 +117,6 @@ def test_rooms_come_in_pages_and_by_prefix(admin: Server) -> None:
         if after is None:
             break
     assert pages == [names[:2], names[2:4], names[4:]]
-    busy = wires[3]
-    busy.say(update(Editor().type("x")))
-    busy.read_until(lambda message: isinstance(message, bytes) and message[:2] == b"\x00\x02")
-    told = call(admin, "GET", "rooms?prefix=page/&order=-updates&limit=2").body
-    assert [room["id"] for room in told["rooms"]] == [names[3], names[0]] and told["matching"] == 5
-    told = call(admin, "GET", "rooms?prefix=page/&order=-updates&offset=2&limit=1").body
-    assert (told["rooms"][0]["id"], told["matching"], told["next"]) == (names[1], 5, None)
-    for wrong in ("order=size", "order=--id", "order=", "offset=-1", "offset=10000000", "limit=0", "limit=1001"):
-        assert call(admin, "GET", f"rooms?{wrong}").code == "bad_request", wrong
     for wire in wires:
         wire.sock.close()
 

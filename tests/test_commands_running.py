@@ -29,11 +29,9 @@ from ydocs import Editor, update
 
 from collab.cli import main
 from collab.commands import live
-from collab.commands.api import Answer, LocalApi
 from collab.commands.interval import Interval, quantile
 from collab.commands.look import _user_lines
 from collab.commands.screen import HEADING, Line, Picture, cells, draw, fit
-from collab.commands.top import Watcher
 
 COLLAB = [sys.executable, "-m", "collab"]
 BIN = Path(sys.executable).parent
@@ -422,35 +420,18 @@ def stats(uptime: float, **totals: int) -> dict[str, Any]:
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (10, 3), (40, 12), (80, 24), (300, 100)])
 def test_the_live_screen_fits_into_every_terminal(columns: int, rows: int) -> None:
     rooms = [
-        {"id": f"部屋 {n} \x1b[2J", "sessions": 1, "activity": n, "bytes": 1, "unstored": 0, "queued": 0}
-        for n in reversed(range(50))
+        {"id": f"部屋 {n} \x1b[2J", "sessions": 1, "users": 1, "updates": n, "bytes": 1, "unstored": 0, "queued": 0}
+        for n in range(50)
     ]
-    after = stats(12.0, updates=20) | {"rooms": 20_000}
-    picture = Picture(Interval(stats(10.0), after), rooms[:rows], "no answer", "12:00:00")
+    picture = Picture(Interval(stats(10.0), stats(12.0, updates=20)), rooms, {}, "no answer", "12:00:00")
     lines = draw(picture, columns, rows)
     assert len(lines) == rows and all(cells(line.text) == columns for line in lines)
     assert not any("\x1b" in line.text for line in lines)
     if rows == 24:
         assert sum(line.look == HEADING for line in lines) == 2
-        assert any(line.text.startswith("and 19,989 rooms more") for line in lines), lines
+        assert any(line.text.startswith("and 39 rooms more") for line in lines), lines
         busiest = next(line for line in lines if "部屋 49" in line.text)
         assert lines.index(busiest) == next(n for n, line in enumerate(lines) if "UPDATES/S" in line.text) + 1
-
-
-def test_the_live_screen_asks_for_no_more_rooms_than_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    class Asked(LocalApi):
-        def get(self, path: str, **query: str | int) -> Answer:
-            asked.append(path)
-            answer: Answer = stats(1.0) if path == "stats" else {"rooms": [query]}
-            return answer
-
-    monkeypatch.setenv("LINES", "33")
-    watcher = Watcher(Asked(Path("nowhere")))
-    watcher.look()
-    assert asked == ["stats", "rooms"]
-    assert watcher.picture().rooms == [{"order": "-activity", "limit": 33}]
 
 
 def test_a_text_is_cut_where_its_cells_end() -> None:

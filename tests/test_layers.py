@@ -34,7 +34,6 @@ LAYERS = (
     },
     {"logs", "tracing", "exporting", "transport", "stores", "auth", "keys", "keyset", "tokens", "platforms"},
     {
-        "activity",
         "admission",
         "comings",
         "crew",

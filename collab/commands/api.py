@@ -101,11 +101,6 @@ class Api(ABC):
             after = page["next"]
         return rooms
 
-    def busiest(self, most: int) -> list[Answer]:
-        """The rooms with most going on now."""
-        rooms: list[Answer] = self.get("rooms", order="-activity", limit=most)["rooms"]
-        return rooms
-
     def _ask(self, method: str, path: str, body: str | None) -> Answer:
         connection = self._connect()
         headers = {**self._headers(), **({"Content-Type": "application/json"} if body is not None else {})}

@@ -6,7 +6,7 @@ Nothing here knows a terminal, asks anybody or reads a clock.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from collab.commands.api import Answer
@@ -28,13 +28,15 @@ class Picture(NamedTuple):
 
     Attributes:
         interval: its last two answers.
-        rooms: those with most going on, the busiest first; as many as a screen can show.
+        rooms: that are open.
+        updates: that these had at the answer before, by id.
         trouble: why there is no newer answer, if there is none.
         clock: the time for people.
     """
 
     interval: Interval
     rooms: Sequence[Answer]
+    updates: Mapping[str, int]
     trouble: str | None
     clock: str
 
@@ -117,18 +119,25 @@ _COLUMNS: Final = (("UPDATES/S", 9), ("MEMBERS", 7), ("SIZE", 8), ("QUEUED", 8),
 
 def _rooms(picture: Picture, most: int) -> Iterator[Line]:
     """The rooms with most going on, and how many others there are."""
-    rooms, open_ = picture.rooms, picture.interval.after["rooms"]
+    rated = [(_rate(picture, room), room) for room in picture.rooms]
+    rated.sort(key=lambda one: (-one[0], -one[1]["sessions"], one[1]["id"]))
     yield Line("  ".join([*(title.rjust(wide) for title, wide in _COLUMNS), "ROOM"]), HEADING)
-    shown = rooms[: max(0, most - 2)] if open_ >= most else rooms[:most]
-    for room in shown:
+    shown = rated if len(rated) < most else rated[: max(0, most - 2)]
+    for rate, room in shown:
         numbers = (
-            f"{room['activity']:,.1f}",
+            f"{rate:,.1f}",
             f"{room['sessions']:,}",
             *(size(room[part]) for part in ("bytes", "queued", "unstored")),
         )
         cellsful = [number.rjust(wide) for number, (_, wide) in zip(numbers, _COLUMNS, strict=True)]
         yield Line("  ".join([*cellsful, plain(room["id"])]), TROUBLE if room["queued"] else PLAIN)
-    if len(shown) < open_:
-        yield Line(f"and {counted(open_ - len(shown), 'room')} more", FAINT)
-    elif not open_:
+    if len(shown) < len(rated):
+        yield Line(f"and {counted(len(rated) - len(shown), 'room')} more", FAINT)
+    elif not rated:
         yield Line("No room is open.", FAINT)
+
+
+def _rate(picture: Picture, room: Answer) -> float:
+    """Updates of a room in a second; all that it has had if it was opened since."""
+    gained = room["updates"] - picture.updates.get(room["id"], 0)
+    return max(0.0, gained / picture.interval.seconds) if picture.interval.before else 0.0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import locale
 import os
-import shutil
 import signal
 import sys
 import time
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 2.0
 """Seconds that the server has for an answer: nothing else happens on the screen meanwhile."""
-MOST: Final = 1000
-"""Rooms that the server tells at once."""
 
 
 @click.command()
@@ -77,15 +74,16 @@ class Watcher:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._before: Answer | None = None
+        self._updates: dict[str, int] = {}
         self._stats: Answer = {}
         self._rooms: list[Answer] = []
         self._trouble: str | None = None
 
     def look(self) -> None:
         """Get newer answers; `Failed` if there are none."""
-        lines = shutil.get_terminal_size().lines
-        stats, rooms = self._api.get("stats"), self._api.busiest(min(lines, MOST))
+        stats, rooms = self._api.get("stats"), self._api.rooms()
         self._before = self._stats or None
+        self._updates = {room["id"]: room["updates"] for room in self._rooms}
         self._stats, self._rooms, self._trouble = stats, rooms, None
 
     def look_again(self) -> None:
@@ -98,7 +96,7 @@ class Watcher:
     def picture(self) -> Picture:
         """What is known by now."""
         interval = Interval(self._before, self._stats)
-        return Picture(interval, self._rooms, self._trouble, time.strftime("%H:%M:%S"))
+        return Picture(interval, self._rooms, self._updates, self._trouble, time.strftime("%H:%M:%S"))
 
 
 class Screen:

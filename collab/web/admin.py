@@ -18,7 +18,7 @@ from collab.hub import Hub
 from collab.steering import OneServer, Steering
 from collab.web import dashboard
 from collab.web.answers import answer, answer_flask, code_of
-from collab.web.asked import bad, query_id, query_page, read_body
+from collab.web.asked import bad, query_id, query_limit, query_text, read_body
 from collab.web.openapi import document
 from collab.web.signin import TICKET_TIME, SignIn
 
@@ -114,7 +114,7 @@ def stats() -> Response:
 @blueprint.get("/rooms", provide_automatic_options=False)
 def rooms() -> Response:
     """The rooms that are open, in pages."""
-    return jsonify(_admin().steering.rooms(query_page()))
+    return jsonify(_admin().steering.rooms(query_text("prefix"), query_text("after"), query_limit()))
 
 
 @blueprint.get("/users", provide_automatic_options=False)

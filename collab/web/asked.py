@@ -15,7 +15,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from collab.errors import HandshakeRefused, InvalidMessage
 from collab.names import MAX_NAME, is_name
 from collab.protocol.jsontext import parse_json
-from collab.stats import MAX_ROOMS, ORDERS, Page
+from collab.stats import MAX_ROOMS
 
 MAX_BAN: Final = 366 * 86400
 """Seconds for which somebody can be kept out at most."""
@@ -24,8 +24,6 @@ MAX_REASON: Final = 120
 MAX_TEXT: Final = 2000
 """Characters that can be said to everybody at once."""
 MAX_TOKEN: Final = 16 * 1024
-MAX_OFFSET: Final = 1_000_000
-"""Rooms that can be left out before a page."""
 
 Check = Callable[[Any], bool]
 
@@ -104,30 +102,17 @@ def query_id(name: str) -> str:
     return value
 
 
-def query_page() -> Page:
-    """A page of rooms, as the query wants it."""
-    order = request.args.get("order", "id")
-    if order.removeprefix("-") not in ORDERS or order.startswith("--"):
-        raise bad(f"order is one of {', '.join(ORDERS)}, with - before it for the largest first")
-    return Page(
-        _query_text("prefix"),
-        _query_text("after"),
-        order,
-        _query_number("offset", 0, 0, MAX_OFFSET),
-        _query_number("limit", 100, 1, MAX_ROOMS),
-    )
-
-
-def _query_text(name: str) -> str:
-    """A part of a document's id, none by default."""
+def query_text(name: str) -> str:
+    """A part of a document's id in the query, none by default."""
     value = request.args.get(name, "")
     if len(value) > MAX_NAME:
         raise bad(f"{name} is at most {MAX_NAME} characters")
     return value
 
 
-def _query_number(name: str, default: int, least: int, most: int) -> int:
-    text = request.args.get(name, str(default))
-    if not re.fullmatch("[0-9]{1,7}", text) or not least <= int(text) <= most:
-        raise bad(f"{name} is a number from {least} to {most}")
+def query_limit() -> int:
+    """How many are wanted."""
+    text = request.args.get("limit", "100")
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_ROOMS:
+        raise bad(f"limit is a number from 1 to {MAX_ROOMS}")
     return int(text)

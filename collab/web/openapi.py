@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from collab.names import MAX_NAME
-from collab.stats import DIALECTS, MAX_ROOMS, ORDERS
-from collab.web.asked import MAX_BAN, MAX_OFFSET, MAX_REASON, MAX_TEXT, MAX_TOKEN
+from collab.stats import DIALECTS, MAX_ROOMS
+from collab.web.asked import MAX_BAN, MAX_REASON, MAX_TEXT, MAX_TOKEN
 
 Schema = dict[str, Any]
 
@@ -77,12 +77,6 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 id=_NAME,
                 sessions=_COUNT,
                 users=_COUNT,
-                activity={
-                    "type": "number",
-                    "minimum": 0,
-                    "description": "updates a second since the server last looked, once a second at most and only when "
-                    "asked, or since the room was opened",
-                },
                 updates=_COUNT,
                 bytes=_COUNT,
                 unstored=_COUNT,
@@ -90,11 +84,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 opened=_MOMENT,
             )
         ),
-        matching={**_COUNT, "description": "how many there are on all pages"},
-        next={
-            **_or_null(_TEXT),
-            "description": "what `after` has to be for the next page by id; null: there is none, or in another order",
-        },
+        next={**_or_null(_TEXT), "description": "what `after` has to be for the next page; null: there is none"},
     ),
     "Users": _object(
         node=_TEXT,
@@ -153,15 +143,7 @@ _PART: Final[Schema] = {"type": "string", "maxLength": MAX_NAME}
 _ROOM: Final = _parameter("room", _NAME, "a document's id", required=True)
 _PAGE: Final = [
     _parameter("prefix", _PART, "what their ids begin with"),
-    _parameter("after", _PART, "the id that theirs come behind"),
-    _parameter(
-        "order",
-        {"enum": [*ORDERS, *(f"-{order}" for order in ORDERS)], "default": "id"},
-        "what they are ordered by; with `-` the largest come first",
-    ),
-    _parameter(
-        "offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}, "rooms before the page"
-    ),
+    _parameter("after", _PART, "the id behind which the page begins"),
     _parameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_ROOMS, "default": 100}, "rooms on a page"),
 ]
 

@@ -34,8 +34,6 @@ export interface Room {
   id: string
   sessions: number
   users: number
-  /** Updates a second. */
-  activity: number
   updates: number
   bytes: number
   unstored: number
@@ -79,15 +77,8 @@ const ask = async <T>(method: string, path: string, body?: object): Promise<T> =
 export const signIn = (shown: { token: string } | { ticket: string }): Promise<{ until: string }> => ask('POST', 'session', shown)
 export const signOut = (): Promise<void> => ask('DELETE', 'session')
 export const stats = (): Promise<Stats> => ask('GET', 'stats')
-export const pageQuery = ({ prefix, order, offset, limit }: { prefix: string, order: string, offset: number, limit: number }): string =>
-  new URLSearchParams({ prefix, order, offset: String(offset), limit: String(limit) }).toString()
-/** A page of the rooms that are open, and how many there are on all pages. */
-export const rooms = (query: string): Promise<{ rooms: Room[], matching: number }> => ask('GET', `rooms?${query}`)
-/** A room, if it is open: the first one whose id begins as its own. */
-export const room = async (id: string): Promise<Room | undefined> => {
-  const { rooms: [first] } = await rooms(pageQuery({ prefix: id, order: 'id', offset: 0, limit: 1 }))
-  return first?.id === id ? first : undefined
-}
+export const rooms = (prefix: string, after: string): Promise<{ rooms: Room[], next: string | null }> =>
+  ask('GET', `rooms?${new URLSearchParams({ limit: '1000', ...(prefix && { prefix }), ...(after && { after }) })}`)
 export const users = (room: string): Promise<{ users: User[] }> => ask('GET', `users?${new URLSearchParams({ room })}`)
 export const kick = (room: string, user: string | null, seconds: number, reason: string): Promise<{ sessions: number }> =>
   ask('POST', 'kick', { room, ...(user !== null && { user }), seconds, ...(reason && { reason }) })

@@ -23,8 +23,8 @@ let samples: Sample[] = []
 const draw = makeCharts()
 const poll = new Poll(() => round())
 const hurry = (): void => poll.hurry()
-const rooms = new Rooms((id, known) => room.open(id, known), hurry)
-const room = new RoomView(hurry)
+const rooms = new Rooms(id => room.open(id), hurry)
+const room = new RoomView(rooms.walk, hurry)
 
 const note = (point: Sample): void => {
   samples = [...samples.filter(({ at }) => at > point.at - SHOWN), point]
@@ -54,7 +54,8 @@ const round = async (): Promise<boolean> => {
   try {
     take(await askStats())
     show()
-    await rooms.step()
+    await rooms.walk.step()
+    rooms.draw()
     await room.step()
     return true
   } catch (error) {

@@ -9,7 +9,6 @@ export class Poll {
   private timer: ReturnType<typeof setTimeout> | undefined
   private running = false
   private wanted = false
-  private again = false
   private failures = 0
 
   /** `round` tells whether the server has answered. */
@@ -31,7 +30,6 @@ export class Poll {
   /** Ask at once: something was done whose effect people want to see. */
   hurry (): void {
     clearTimeout(this.timer)
-    this.again = this.running
     void this.run()
   }
 
@@ -50,11 +48,6 @@ export class Poll {
       this.running = false
     }
     this.failures = answered ? 0 : this.failures + 1
-    if (this.again) {
-      this.again = false
-      void this.run()
-      return
-    }
     if (this.wanted && !document.hidden) this.timer = setTimeout(() => void this.run(), Math.min(LONGEST, PAUSE * 2 ** Math.min(this.failures, 4)))
   }
 }

@@ -3,8 +3,9 @@
 import { closable, show } from '../shared/dialogs'
 import { byId, make } from '../shared/elements'
 import { Refusal } from '../shared/refusals'
-import { type Room, room as askRoom, type Session, type User, users as usersOf } from './client'
+import { type Session, type User, users as usersOf } from './client'
 import { askKick, askRecheck, askSay } from './steering'
+import type { Walk } from './walk'
 import { ago, bytes, count, counted, rate } from './words'
 
 /** Users that are shown. */
@@ -17,11 +18,10 @@ export class RoomView {
   private readonly list = byId('users')
   private readonly entries = new Map<string, HTMLElement>()
   private id = ''
-  private room: Room | undefined
   private found: User[] = []
 
   /** `hurry` is called when something is wanted of the server at once. */
-  constructor (private readonly hurry: () => void) {
+  constructor (private readonly walk: Walk, private readonly hurry: () => void) {
     closable(this.dialog)
     byId('room-say').addEventListener('click', () => askSay(this.id, hurry))
     byId('room-recheck').addEventListener('click', () => void askRecheck(this.id, null, hurry))
@@ -29,10 +29,9 @@ export class RoomView {
     byId('users-search').addEventListener('input', () => this.fill())
   }
 
-  /** Look into a room, of which so much is known. */
-  open (id: string, known: Room | undefined): void {
+  /** Look into a room. */
+  open (id: string): void {
     this.id = id
-    this.room = known
     this.found = []
     this.entries.clear()
     this.list.replaceChildren()
@@ -50,10 +49,13 @@ export class RoomView {
     if (!this.dialog.open) return
     const { id } = this
     let trouble = ''
+    if (!this.walk.get(id)) {
+      this.gone()
+      return
+    }
     try {
-      const [room, { users }] = [await askRoom(id), await usersOf(id)]
+      const { users } = await usersOf(id)
       if (id !== this.id) return
-      this.room = room
       this.found = users
       if (users.length === 0) trouble = 'Nobody is in it any more; it is put away in a moment.'
     } catch (error) {
@@ -65,7 +67,6 @@ export class RoomView {
   }
 
   private gone (): void {
-    this.room = undefined
     this.found = []
     this.update('Nobody has this document open any more.')
   }
@@ -79,7 +80,7 @@ export class RoomView {
   }
 
   private facts (): void {
-    const { room } = this
+    const room = this.walk.get(this.id)
     byId('room-facts').replaceChildren(...(room
       ? [['Sessions', count(room.sessions)], ['Updates/s', rate(room.activity)], ['Size', bytes(room.bytes)], ['Not stored', bytes(room.unstored)], ['Queued', bytes(room.queued)], ['Open for', ago(room.opened)]]
       : []).map(([label, value]) => make('div', '', make('dt', '', label!), make('dd', 'number', value!))))
