@@ -233,6 +233,8 @@ def test_a_page_signs_in_by_a_cookie_and_out_again(admin: Server) -> None:
     assert call(admin, "GET", "stats", token=None, headers=forged).status == 401
     out = call(admin, "DELETE", "session", token=None, headers=page | own)
     assert out.status == 204 and "Max-Age=0" in out.headers["set-cookie"]
+    copied = call(admin, "GET", "stats", token=None, headers=page)
+    assert copied.status == 401 and "signed out" in copied.body["error"]["message"]
     behind = call(admin, "POST", "session", {"token": TOKEN}, headers={"X-Forwarded-Proto": "https"})
     assert "; Secure" in behind.headers["set-cookie"]
     assert call(admin, "POST", "session", {"token": TOKEN}, headers={"Origin": "https://evil.example"}).status == 403
@@ -261,6 +263,25 @@ def test_nobody_steers_for_longer_by_a_link_or_a_cookie_than_by_their_token(admi
     again, _ = signed_in({"Cookie": cookie, "Origin": f"http://127.0.0.1:{admin.port}"}, None)
     assert again <= until
     assert signed_in({}, TOKEN)[0] > ends, "the operator's own does not end"
+
+
+def test_who_signs_out_ends_what_was_had_for_the_cookie_and_nothing_else(admin: Server) -> None:
+    own = {"Origin": f"http://127.0.0.1:{admin.port}"}
+
+    def signed_in(shown: dict[str, str]) -> dict[str, str]:
+        told = call(admin, "POST", "session", shown, token=None, headers=own)
+        return {"Cookie": told.headers["set-cookie"].partition(";")[0], **own}
+
+    def link(page: dict[str, str]) -> dict[str, str]:
+        path = call(admin, "POST", "ticket", {}, token=None, headers=page).body["path"]
+        return {"ticket": path.partition("=")[2]}
+
+    first, other = signed_in({"token": TOKEN}), signed_in({"token": TOKEN})
+    second, unused = signed_in(link(first)), link(first)
+    assert call(admin, "DELETE", "session", token=None, headers=first).status == 204
+    assert [call(admin, "GET", "stats", token=None, headers=page).status for page in (first, second)] == [401, 401]
+    assert call(admin, "POST", "session", unused, token=None, headers=own).status == 401
+    assert call(admin, "GET", "stats", token=None, headers=other).status == 200
 
 
 def test_a_page_with_a_cookie_of_before_can_still_sign_out(admin: Server) -> None:

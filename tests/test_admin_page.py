@@ -56,6 +56,34 @@ def test_it_tells_nothing_before_somebody_has_signed_in_and_runs_nothing_but_its
     assert app.test_client().get("/admin/api/stats").status_code == 401
 
 
+def test_of_pages_that_have_signed_out_those_are_forgotten_whose_time_ends_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at = [1000.0]
+    monkeypatch.setattr("collab.web.signin.unix", lambda: at[0])
+    monkeypatch.setattr("collab.web.signin.MAX_SIGNED_OUT", 2)
+    app = embedding(COLLAB_ADMIN_TOKEN=TOKEN)
+    pages = [app.test_client() for _ in range(3)]
+    cookies = []
+    for page in pages:
+        page.post("/admin/api/session", json={"token": TOKEN})
+        cookies.append(page.get_cookie("collab_admin", path="/admin"))
+        at[0] += 10
+
+    def are_in() -> list[bool]:
+        for page, cookie in zip(pages, cookies, strict=True):
+            assert cookie is not None
+            page.set_cookie("collab_admin", cookie.value, path="/admin")
+        return [page.get("/admin/api/stats").status_code == 200 for page in pages]
+
+    for page, expected in zip(reversed(pages), ([True, True, False], [True, False, False]), strict=False):
+        page.delete("/admin/api/session")
+        assert are_in() == expected
+    pages[0].delete("/admin/api/session")
+    assert are_in() == [True, False, False], "with more than there is room for"
+    app.extensions["collab"].stop()
+
+
 def test_an_application_without_an_admin_token_has_none() -> None:
     app = embedding()
     assert app.test_client().get("/admin/").status_code == 404

@@ -20,7 +20,7 @@ from collab.web import dashboard
 from collab.web.answers import answer, answer_flask, code_of
 from collab.web.asked import bad, query_id, query_limit, query_text, read_body
 from collab.web.openapi import document
-from collab.web.signin import TICKET_TIME, SignIn
+from collab.web.signin import TICKET_TIME, Pass, SignIn
 
 API: Final = "/admin/api"
 PAGE: Final = "/admin/"
@@ -72,7 +72,7 @@ def authenticate() -> None:
     request.max_content_length = MAX_BODY
     admin = _admin()
     if not admin.local and admin.signin is not None and request.endpoint not in _OPEN:
-        g.collab_admin_until = admin.signin.check(request)
+        g.collab_admin = admin.signin.check(request)
 
 
 @blueprint.after_request
@@ -199,7 +199,7 @@ def make_ticket() -> Response:
     admin = _admin()
     if admin.signin is None:
         raise _no_page()
-    ticket = admin.signin.ticket(g.get("collab_admin_until"))
+    ticket = admin.signin.ticket(g.get("collab_admin", Pass(None, None)))
     path = f"{PAGE}#ticket={ticket}"
     base = admin.hub.urls[0] if admin.hub.urls else None
     return jsonify(path=path, url=base and f"{base}{path}", until=utc(unix() + TICKET_TIME))

@@ -6,7 +6,8 @@ Invariants borne here:
 * Tokens and tickets are compared in constant time; a ticket works once, and for `TICKET_TIME` seconds.
 * Who fails again and again from one network is not listened to for a while, whatever token or ticket they show then.
   A cookie, which nobody guesses, is looked at all the same: strangers cannot keep out who has signed in before.
-* Nobody can steer for longer by a ticket or a cookie than by what they had it for.
+* Nobody can steer for longer by a ticket or a cookie than by what they had it for, nor, as long as the server is not
+  started anew, after signing out: neither by a copy of the cookie nor by what was had for it.
 * A cookie steers nothing by itself: what changes anything must come from a page of this host (`Origin`).
 """
 
@@ -41,6 +42,9 @@ FAILURES: Final = 2.5
 """Wrong tokens a second looked at from one network (`collab.networks`), after a burst of four times as many."""
 MAX_NETWORKS: Final = 10_000
 
+MAX_SIGNED_OUT: Final = 10_000
+"""Pages that have signed out before their time was over; over that, those whose time ends first are forgotten."""
+
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 
 HOW: Final = (
@@ -49,11 +53,20 @@ HOW: Final = (
 )
 
 
+class Pass(NamedTuple):
+    """What somebody may steer by."""
+
+    ends: float | None
+    """When that does, in seconds since 1970, if it does."""
+    page: str | None
+    """The page that has signed in, as its cookie names it; None: a token."""
+
+
 class _Ticket(NamedTuple):
     usable: float
     """Until when, by this process's clock."""
-    ends: float | None
-    """When the rights of who asked for it do, in seconds since 1970, if they do."""
+    shown: Pass
+    """What it was had for."""
 
 
 class SignIn:
@@ -70,11 +83,12 @@ class SignIn:
         self._signer = URLSafeSerializer(self._token or secrets.token_urlsafe(32), salt="collab admin page")
         self._tickets: dict[str, _Ticket] = {}
         self._failures: dict[str, Bucket] = {}
+        self._signed_out: dict[str, float] = {}  # pages, and when their cookies end
 
     # ---- every request
 
-    def check(self, request: Request) -> float | None:
-        """Make sure that whoever asks may; until when, in seconds since 1970, if that ends. May switch greenlets.
+    def check(self, request: Request) -> Pass:
+        """Make sure that whoever asks may, and by what. May switch greenlets.
 
         Raises:
             HandshakeRefused: 401, nobody knows who that is; 403, they may not; 429, they have failed too often.
@@ -82,16 +96,18 @@ class SignIn:
         token = read_token(request.environ, (), {})
         if token is not None:
             self._listen(request)
-            return self._check_token(request, token)
+            return Pass(self._check_token(request, token), None)
         cookie = request.cookies.get(COOKIE)
         if cookie is None:
             raise Unauthenticated(HOW)
-        until = self._until(cookie)
+        until, page = self._read(cookie)
         if unix() >= until:
             raise Unauthenticated(f"You were signed in until {utc(until)}: sign in again. {HOW}")
+        if page in self._signed_out:
+            raise Unauthenticated(f"You have signed out: sign in again. {HOW}")
         if request.method not in _SAFE:
             self._check_page(request, needed=True)
-        return until
+        return Pass(until, page)
 
     def _check_token(self, request: Request, token: str) -> float | None:
         """Raise unless `token` lets its bearer in; until when it does, in seconds since 1970, if it ends."""
@@ -103,9 +119,11 @@ class SignIn:
             ours = "not COLLAB_ADMIN_TOKEN" if self._token else "not known: the server has no COLLAB_ADMIN_TOKEN"
             raise self._failed(request, f"The token is {ours}. {error.message}") from None
 
-    def _until(self, cookie: str) -> float:
+    def _read(self, cookie: str) -> tuple[float, str]:
+        """Until when a cookie is good, and of which page it is."""
         try:
-            return float(self._signer.loads(cookie))
+            until, page = self._signer.loads(cookie)
+            return float(until), str(page)
         except (BadSignature, TypeError, ValueError):
             # No failure of somebody who guesses: it may be of a server that was here before, or of another port.
             raise Unauthenticated(f"The cookie is not of this server: sign in again. {HOW}") from None
@@ -120,16 +138,28 @@ class SignIn:
         """
         self._check_page(request, needed=False)
         self._listen(request)
-        until = unix() + COOKIE_TIME
-        ends = self._use(request, body["ticket"]) if "ticket" in body else self._check_token(request, body["token"])
-        until = until if ends is None else min(until, ends)
-        self._set_cookie(request, response, str(self._signer.dumps(int(until))), int(until - unix()))
+        if "ticket" in body:
+            ends, page = self._use(request, body["ticket"])
+        else:
+            ends, page = self._check_token(request, body["token"]), None
+        until = unix() + COOKIE_TIME if ends is None else min(unix() + COOKIE_TIME, ends)
+        # Whoever signs out ends what was had for their cookie as well.
+        cookie = self._signer.dumps([int(until), page or secrets.token_urlsafe(12)])
+        self._set_cookie(request, response, str(cookie), int(until - unix()))
         return utc(until)
 
     def leave(self, request: Request, response: Response) -> None:
         """Sign a page out."""
         self._check_page(request, needed=False)
         self._set_cookie(request, response, "", 0)
+        try:
+            until, page = self._read(request.cookies.get(COOKIE, ""))
+        except Unauthenticated:
+            return  # there is nothing to end here: the cookie is of a server that was here before, or gone
+        at = unix()
+        self._signed_out = {one: ends for one, ends in {**self._signed_out, page: until}.items() if ends > at}
+        if len(self._signed_out) > MAX_SIGNED_OUT:
+            del self._signed_out[min(self._signed_out, key=self._signed_out.__getitem__)]
 
     def _set_cookie(self, request: Request, response: Response, value: str, seconds: int) -> None:
         # Whoever lies about the scheme only keeps the cookie from themselves.
@@ -149,23 +179,24 @@ class SignIn:
 
     # ---- tickets
 
-    def ticket(self, ends: float | None) -> str:
-        """A word that signs a page in once, and not for longer than until `ends`, in seconds since 1970."""
+    def ticket(self, shown: Pass) -> str:
+        """A word that signs a page in once, and not for longer than what it is had for."""
         at = now()
         self._tickets = {word: ticket for word, ticket in self._tickets.items() if ticket.usable > at}
         while len(self._tickets) >= MAX_TICKETS:
             del self._tickets[next(iter(self._tickets))]
         word = secrets.token_urlsafe(24)
-        self._tickets[word] = _Ticket(at + TICKET_TIME, ends)
+        self._tickets[word] = _Ticket(at + TICKET_TIME, shown)
         return word
 
-    def _use(self, request: Request, shown: str) -> float | None:
+    def _use(self, request: Request, shown: str) -> Pass:
         at = now()
         for word, ticket in list(self._tickets.items()):
             if hmac.compare_digest(word.encode(), shown.encode()):
                 del self._tickets[word]
-                if ticket.usable > at and (ticket.ends is None or ticket.ends > unix()):
-                    return ticket.ends
+                ends, page = ticket.shown
+                if ticket.usable > at and (ends is None or ends > unix()) and page not in self._signed_out:
+                    return ticket.shown
         text = "The link has been used, or is too old: `collab dashboard` on the server's machine prints another one"
         raise self._failed(request, text)
 
