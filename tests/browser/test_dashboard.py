@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, Route, ViewportSize, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Response, Route, ViewportSize, expect
 from processes import Serve, Server
 from wire import Wire, connect, is_event
 from ydocs import Editor, update
@@ -60,9 +60,18 @@ class Operator:
         """A room's row in the table."""
         return self.page.locator("#rooms tr").filter(has=self.page.get_by_role("button", name=room, exact=True))
 
+    def search(self, prefix: str) -> None:
+        """Search for rooms, and return when the server has answered: until then the table may begin anew."""
+
+        def is_found(answer: Response) -> bool:
+            return parse_qs(urlsplit(answer.url).query).get("prefix") == [prefix]
+
+        with self.page.expect_response(is_found):
+            self.page.get_by_role("searchbox", name="Search for rooms").fill(prefix)
+
     def look_into(self, room: str) -> Locator:
         """Open a room; what is shown of it."""
-        self.page.get_by_role("searchbox", name="Search for rooms").fill(room)
+        self.search(room)
         self.page.get_by_role("button", name=room, exact=True).click()
         return self.visitor.dialog(room)
 
@@ -187,7 +196,7 @@ def test_rooms_are_searched_sorted_and_turned_over_in_pages(site: Server, visit:
     enter(guests, site, "many/07", "somebody else")
     operator = Operator(visit(site, None)).sign_in().is_in()
     rows = operator.page.locator("#rooms tr")
-    operator.page.get_by_role("searchbox", name="Search for rooms").fill("many/")
+    operator.search("many/")
     expect(operator.page.locator("#rooms-count")).to_have_text("28 rooms")
     expect(rows).to_have_count(25)
     operator.visitor.button("Users").click()
@@ -197,9 +206,9 @@ def test_rooms_are_searched_sorted_and_turned_over_in_pages(site: Server, visit:
     expect(rows.first).to_contain_text("many/00")
     operator.visitor.button("Next").click()
     expect(rows).to_have_text([re.compile(f"many/{number}") for number in (25, 26, 27)])
-    operator.page.get_by_role("searchbox", name="Search for rooms").fill("many/07")
+    operator.search("many/07")
     expect(rows).to_have_count(1)
-    operator.page.get_by_role("searchbox", name="Search for rooms").fill("nothing begins so")
+    operator.search("nothing begins so")
     expect(operator.page.get_by_text("No room that is open begins so.")).to_be_visible()
 
 
