@@ -5,6 +5,7 @@ Bound here: whoever is not let in is told so by `Unauthenticated` or `Forbidden`
 
 from __future__ import annotations
 
+import os
 import secrets
 from abc import ABC, abstractmethod
 from typing import Final
@@ -14,8 +15,18 @@ from collab.config import Settings
 from collab.errors import ConfigError, HandshakeRefused, Unauthenticated
 from collab.identity import Credentials, User
 from collab.names import is_name
+from collab.platforms import setting
 
 MAX_FIELDS: Final = 64
+
+TOKENS: Final = 'COLLAB_AUTH=jwt COLLAB_JWT_SECRET="$(openssl rand -base64 48)"'
+"""What to set where everybody is believed and nobody should be."""
+
+_PROXY_OPEN_TO_ALL: Final = (
+    "Whoever a proxy brings, such as %s, can come in as anybody they like, since COLLAB_AUTH is dev. Before others can "
+    "reach it, set COLLAB_AUTH=jwt and what tokens are checked with (COLLAB_JWT_SECRET, COLLAB_JWT_PUBLIC_KEY or "
+    "COLLAB_JWT_JWKS_URL), or give your application an authenticator."
+)
 
 
 class Authenticator(ABC):
@@ -99,6 +110,11 @@ def check(settings: Settings) -> None:
         if getattr(settings, name):
             text = f"COLLAB_{name.upper()} is set, but COLLAB_AUTH is dev, which looks at no token: set it to jwt"
             raise ConfigError(text)
+
+
+def open_by_proxy(proxy: str) -> str:
+    """What to warn of where everybody is believed whom `proxy` brings."""
+    return _PROXY_OPEN_TO_ALL % proxy + setting(os.environ, TOKENS)
 
 
 def by_settings(settings: Settings) -> Authenticator:

@@ -18,7 +18,7 @@ from flask import Flask, current_app
 
 from collab import tracing
 from collab.archive import Seed
-from collab.auth import by_settings
+from collab.auth import by_settings, open_by_proxy
 from collab.config import Settings
 from collab.events import Event, Listener, check_kinds
 from collab.hub import Hub
@@ -64,6 +64,7 @@ class Collab:
         auth = ApplicationAuthenticator(app, self._decision) if self._decision else by_settings(settings)
         hub = app.extensions["collab"] = Hub(settings, open_store(settings.store), Metrics(), self._seed, auth)
         hub.warnings += filter(None, [loss(settings.store, os.environ)])
+        hub.looks.append(lambda: _complain(app))
         self._apps.add(app)
         for kind, listener in self._listeners:
             _listen(app, kind, listener)
@@ -162,7 +163,14 @@ def _listen(app: Flask, kind: str, listener: Listener) -> None:
     app.extensions["collab"].events.listen(kind, call)
 
 
-def shadowed(app: Flask) -> list[str]:
+def _complain(app: Flask) -> list[str]:
+    """Warnings that cannot be given before an application is complete, whatever serves it."""
+    hub: Hub = app.extensions["collab"]
+    open_ = hub.auth.believes and hub.settings.proxies
+    return [*([open_by_proxy("one of COLLAB_TRUSTED_PROXIES")] if open_ else []), *_shadowed(app)]
+
+
+def _shadowed(app: Flask) -> list[str]:
     """Warnings about routes of an application that are the same as ours, of which only one is ever reached."""
     rules = list(app.url_map.iter_rules())
     ours = {rule.rule.rstrip("/"): rule for rule in rules if rule.endpoint.partition(".")[0] in OWN}

@@ -5,6 +5,7 @@ Bound here: stopping is ask, prove, deadline (`stop`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from gevent import sleep
@@ -71,8 +72,9 @@ class Hub(Steered):
         urls: where it is served, as `http://host:port`, if that is known.
         started: when it did so, in seconds since 1970; 0 before.
         warnings: what its operator has to know though all is well; to be set before it starts.
+        looks: what finds more such warnings, when it starts.
         draining: whether new sessions are refused, and those that there are sent away.
-        exposed: whether other machines can reach it, as far as its host knows.
+        exposed: whether others than this machine can reach it, as far as its settings and its host tell.
     """
 
     def __init__(
@@ -93,9 +95,11 @@ class Hub(Steered):
         self.versions = Versions(store.another(), self.documents)
         self.admission = Admission(settings, auth or Trusting(), self.rooms)
         self.connections: set[Connection] = set()
-        self.stopping = self.draining = self.exposed = False
+        self.stopping = self.draining = False
+        self.exposed = bool(settings.proxies)  # whom a proxy brings is not from this machine, wherever the proxy is
         self.urls: list[str] = []
         self.warnings: list[str] = []
+        self.looks: list[Callable[[], Iterable[str]]] = []
         self.started = 0.0
         self.traces: Traces | None = None
         self._tick_at = self._clean_up_at = 0.0
@@ -117,6 +121,8 @@ class Hub(Steered):
             if self.settings.traces:
                 self.traces = Traces(self.settings, self.metrics, self.crew)
                 self.documents.trace(self.traces)
+            for look in self.looks:
+                self.warnings += look()
             for warning in self.warnings:
                 log.warning("%s", warning)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collab import tracing
-from collab.auth import check
+from collab.auth import TOKENS, check, open_by_proxy
 from collab.config import Settings
 from collab.errors import ConfigError
 from collab.platforms import setting
@@ -53,12 +53,6 @@ _OPEN_TO_ALL = (
     "Set COLLAB_AUTH=jwt and what tokens are checked with (COLLAB_JWT_SECRET, COLLAB_JWT_PUBLIC_KEY or "
     "COLLAB_JWT_JWKS_URL), give your application an authenticator, or listen on 127.0.0.1.%s"
 )
-_PROXY_OPEN_TO_ALL = (
-    "Whoever a proxy brings, such as %s, can come in as anybody they like, since COLLAB_AUTH is dev. Before others can "
-    "reach it, set COLLAB_AUTH=jwt and what tokens are checked with (COLLAB_JWT_SECRET, COLLAB_JWT_PUBLIC_KEY or "
-    "COLLAB_JWT_JWKS_URL), or give your application an authenticator."
-)
-_TOKENS = 'COLLAB_AUTH=jwt COLLAB_JWT_SECRET="$(openssl rand -base64 48)"'
 
 
 def on_starting(server: Any) -> None:
@@ -85,7 +79,7 @@ def on_starting(server: Any) -> None:
         sys.exit(1)
     open_to_all = own and settings.auth == "dev" and _exposed(server.cfg.address)
     if open_to_all:
-        server.log.error(_OPEN_TO_ALL, open_to_all, setting(os.environ, _TOKENS))
+        server.log.error(_OPEN_TO_ALL, open_to_all, setting(os.environ, TOKENS))
         sys.exit(1)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit < LOW_DESCRIPTORS:
@@ -110,14 +104,12 @@ def post_worker_init(worker: Any) -> None:
     hub: Hub = app.extensions["collab"]
     exposed = _exposed(listener.getsockname() for listener in worker.sockets)
     if exposed and hub.auth.believes:
-        worker.log.error(_OPEN_TO_ALL, exposed, setting(os.environ, _TOKENS))
+        worker.log.error(_OPEN_TO_ALL, exposed, setting(os.environ, TOKENS))
         sys.exit(_APP_LOAD_ERROR)
-    # Whom a proxy brings is not from this machine, wherever the proxy is.
-    proxy = _proxy(worker, hub)
-    hub.exposed = bool(exposed or proxy)
-    if proxy and hub.auth.believes:
-        hub.warnings.append(_PROXY_OPEN_TO_ALL % proxy + setting(os.environ, _TOKENS))
-    hub.warnings += _shadowed(app)
+    paths = [name for name in (listener.getsockname() for listener in worker.sockets) if not isinstance(name, tuple)]
+    if paths and hub.auth.believes and not hub.settings.proxies:
+        hub.warnings.append(open_by_proxy(f"one that connects to {', '.join(map(str, paths))}"))
+    hub.exposed = hub.exposed or bool(exposed or paths)
     dress(worker.log, hub.settings.log_format)  # an application may have a setting of its own
     join(worker.log)
     hub.urls = [url for url in (_url(listener.getsockname()) for listener in worker.sockets) if url]
@@ -145,20 +137,6 @@ def _exposed(addresses: Iterable[Any]) -> str:
         except ValueError:
             continue
     return ", ".join(found)
-
-
-def _proxy(worker: Any, hub: Hub) -> str:
-    """What brings others here, as a warning names it; nothing if there is no such thing."""
-    if hub.settings.proxies:
-        return "one of COLLAB_TRUSTED_PROXIES"
-    paths = [name for name in (listener.getsockname() for listener in worker.sockets) if not isinstance(name, tuple)]
-    return f"one that connects to {', '.join(map(str, paths))}" if paths else ""
-
-
-def _shadowed(app: Flask) -> list[str]:
-    from collab.ext import shadowed
-
-    return shadowed(app)
 
 
 def _invite(worker: Any, app: Flask) -> None:

@@ -9,7 +9,7 @@ import pytest
 from collab.config import Settings
 from collab.errors import ConfigError, Forbidden
 from collab.networks import network_of
-from collab.web.addresses import check_host, check_origin, client_address
+from collab.web.addresses import check_host, check_origin, check_peer, client_address
 
 
 def may_connect(origin: str | None, host: str = "docs.example.org", allowed: str = "") -> bool:
@@ -87,6 +87,28 @@ def test_a_name_that_resolves_to_this_machine_is_not_its_own(host: str, allowed:
     else:
         with pytest.raises(Forbidden, match="COLLAB_ALLOWED_ORIGINS"):
             check_host({"HTTP_HOST": host}, origins)
+
+
+@pytest.mark.parametrize(
+    ("peer", "proxies", "near"),
+    [
+        ("127.0.0.1", "", True),
+        ("::1", "", True),
+        ("::ffff:127.0.0.1", "", True),
+        ("", "", True),
+        ("10.0.0.7", "10.0.0.0/8", True),
+        ("10.0.0.7", "", False),
+        ("192.0.2.1", "10.0.0.0/8", False),
+        ("2001:db8::1", "", False),
+    ],
+)
+def test_who_is_not_on_this_machine_is_known_by_where_they_connect_from(peer: str, proxies: str, near: bool) -> None:
+    networks = Settings(trusted_proxies=proxies).proxies
+    if near:
+        check_peer({"REMOTE_ADDR": peer}, networks)
+    else:
+        with pytest.raises(Forbidden, match="COLLAB_AUTH"):
+            check_peer({"REMOTE_ADDR": peer}, networks)
 
 
 def address(remote: str, forwarded: str | None = None, proxies: str = "") -> str:

@@ -245,7 +245,29 @@ def test_options_may_be_changed_afterwards_as_long_as_they_are_not_replaced() ->
         assert dict(options) == {"max_message_size": 5}
 
 
-def test_routes_that_are_the_applications_own_and_ours_are_warned_of(tmp_path: Path, serve: Serve) -> None:
+# As the README has it, but for the signal by which tests stop a server.
+PYWSGI = """
+from gevent import monkey; monkey.patch_all()
+import sys, gevent
+from gevent.pywsgi import WSGIServer
+sys.path.insert(0, sys.argv[1])
+from their_app import app
+
+server = WSGIServer(("127.0.0.1", int(sys.argv[2])), app)
+
+def stop():
+    app.extensions["collab"].stop()
+    server.stop(timeout=1)
+
+gevent.signal_handler(2, stop)
+server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize("host", ["gunicorn with the hooks", "pywsgi"])
+def test_whatever_serves_it_an_application_is_warned_of_what_cannot_be_meant(
+    tmp_path: Path, serve: Serve, host: str
+) -> None:
     own = """
 from flask import Flask
 from collab import Collab
@@ -268,8 +290,23 @@ def elsewhere():
     return "mine"
 """
     (tmp_path / "their_app.py").write_text(own)
-    command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "-c", "python:collab.server"]
-    server = serve([*command, "--chdir", str(tmp_path), "--bind", "127.0.0.1:{port}", "their_app:app"])
+    command = [*UNDER_GUNICORN, "--chdir", str(tmp_path), "--bind", "127.0.0.1:{port}", "their_app:app"]
+    if host == "pywsgi":
+        command = [sys.executable, "-c", PYWSGI, str(tmp_path), "{port}"]
+    server = serve(command, COLLAB_TRUSTED_PROXIES="127.0.0.1")
+    brought = request("/yjs/doc", headers={"Host": "docs.example.org", "X-Forwarded-For": "192.0.2.1"})
+    assert ask(server.port, brought).status == 101
     output = server.wait_output("/admin is the application's own (endpoint office) and collab's as well")
     assert "/metrics is the application's own (endpoint numbers) and collab's as well" in output
     assert output.count("is the application's own") == 2
+    assert output.count("one of COLLAB_TRUSTED_PROXIES, can come in as anybody") == 1
+
+
+def test_whatever_serves_it_nobody_on_another_machine_is_believed() -> None:
+    app = Flask(__name__)
+    Collab(app)
+    for path, headers in (("/yjs/doc", HANDSHAKE), ("/hocuspocus", HANDSHAKE), ("/api/document?id=doc", {})):
+        answer = app.test_client().get(path, headers=headers, environ_overrides={"REMOTE_ADDR": "192.0.2.1"})
+        assert answer.status_code == 403
+        assert answer.json and "COLLAB_AUTH=jwt" in answer.json["error"]["message"]
+    assert not hub_of(app).connections

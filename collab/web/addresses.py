@@ -48,6 +48,23 @@ def check_origin(environ: Mapping[str, Any], allowed: Sequence[str]) -> None:
         raise Forbidden("Pages of that origin may not connect: see COLLAB_ALLOWED_ORIGINS", "bad_origin")
 
 
+def check_peer(environ: Mapping[str, Any], proxies: Sequence[Network]) -> None:
+    """Make sure that what connects is on this machine, or one of `proxies`.
+
+    For servers where being on this machine is what lets people in, whatever serves them and wherever that listens.
+
+    Raises:
+        Forbidden: it is neither.
+    """
+    peer = str(environ.get("REMOTE_ADDR") or "")  # none behind a Unix socket, which is on this machine
+    if peer and not is_local(peer) and not _is_one_of(peer, proxies):
+        text = (
+            "This server believes what people say of themselves (COLLAB_AUTH=dev), which is for its own machine alone, "
+            "and you are on another one: set COLLAB_AUTH=jwt there, or give the application an authenticator"
+        )
+        raise Forbidden(text)
+
+
 def check_host(environ: Mapping[str, Any], allowed: Sequence[str]) -> None:
     """Make sure that a request is for one of this machine's own names, or for the host of an origin in `allowed`.
 

@@ -23,7 +23,7 @@ from collab.identity import Credentials
 from collab.protocol.frames import CloseCode
 from collab.solo import Arrival
 from collab.tracing import Span
-from collab.web.addresses import check_host, check_origin, client_address
+from collab.web.addresses import check_host, check_origin, check_peer, client_address
 from collab.web.answers import answer
 from collab.web.handshake import check_upgrade, choose, read_document_id, read_token, split_header
 
@@ -134,14 +134,16 @@ def check_serving(hub: Hub, environ: Mapping[str, Any]) -> None:
 
 
 def check_source(hub: Hub, environ: Mapping[str, Any]) -> None:
-    """Make sure that whoever comes is no page that may not.
+    """Make sure that whoever comes is no page that may not, nor from another machine where everybody is believed.
 
     Raises:
-        Forbidden: it is one.
+        Forbidden: it is.
     """
     check_origin(environ, hub.settings.origins)
-    if hub.auth.believes and not hub.exposed:
-        check_host(environ, hub.settings.origins)
+    if hub.auth.believes:
+        check_peer(environ, hub.settings.proxies)
+        if not hub.exposed:
+            check_host(environ, hub.settings.origins)
 
 
 class Entrance(NamedTuple):
