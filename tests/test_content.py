@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from random import Random
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pycrdt
@@ -233,9 +233,9 @@ def test_a_large_document_takes_less_than_a_second() -> None:
         structs.append(after(TEXT, clock(1, 10 * random.randrange(at) + 4), var_string("abcdefghij")))
     content = update((1, 0, structs))
     assert len(content) > 790_000
-    start = perf_counter()
+    start = thread_time()
     assert len(to_json(content)["t"]) == 500_000
-    assert perf_counter() - start < 3  # 0.6 s where nothing else runs
+    assert thread_time() - start < 3  # of the processor, of which it takes 0.6 s
 
 
 def formatted(size: int, parts: int) -> bytes:
