@@ -28,7 +28,7 @@ from collab.protocol.yupdate import EMPTY_STATE_VECTOR, parse_state_vector
 from collab.room import Room
 from collab.seeds import seed, seed_clients
 from collab.stores.base import Loaded, Notes, Person, Store
-from collab.updates import beyond, contain, settle
+from collab.updates import beyond, contain, is_known, settle, state_vector
 
 MAX_PEOPLE: Final = 1000
 """Members that are remembered of each document; those seen last stay."""
@@ -172,9 +172,14 @@ class Archive:
         journal = room.journal
         return journal.tail >= max(self._settings.compact_size, journal.base) or (journal.full and journal.tail > 0)
 
+    @property
+    def resting(self) -> bool:
+        """Whether the store has just failed at keeping documents in order, and is let alone with that for a while."""
+        return now() < self._again_at
+
     def wanted(self, room: Room) -> bool:
-        """Whether there is something for `keep_in_order` to do, and the store has not just refused such things."""
-        return now() >= self._again_at and (self.due(room) or self.large(room))
+        """Whether there is something for `keep_in_order` to do now."""
+        return not self.resting and (self.due(room) or self.large(room))
 
     def keep_in_order(self, room: Room) -> None:
         """Do what is due while people are in `room`."""
@@ -245,7 +250,18 @@ class Archive:
             return False
         content = self._off.call(settle, loaded.updates).content
         room.adopt(self._off.call(beyond, content, room.document.state_vector()))
+        self._give_back(room, content)
         return True
+
+    def _give_back(self, room: Room, content: bytes) -> None:
+        """Store what `room` has and the store does not: it may have been put back from an earlier time.
+
+        What is on its way to the store is then stored twice, which does no harm.
+        """
+        clocks = self._off.call(state_vector, content)
+        more = room.document.diff(clocks, ours=True)
+        if not self._off.call(is_known, more, clocks, self._off.call(beyond, content, clocks), ours=True):
+            room.journal.record([more])
 
     def close(self, timeout: float) -> None:
         """Let go of the store."""

@@ -99,7 +99,8 @@ class Caretaker:
             work(room)
         finally:
             room.journal.busy = False
-            if room.deserted:
+            # Where the store has just failed, its turn comes with the next clean-up.
+            if room.deserted and (self.archive.left_in_order(room) or not self.archive.resting):
                 self._release(room)
 
     def tick(self) -> None:

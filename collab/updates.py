@@ -114,6 +114,11 @@ def beyond(content: bytes, state_vector: bytes) -> bytes:
     return _pycrdt.get_update(content, state_vector)
 
 
+def state_vector(content: bytes) -> bytes:
+    """The clocks that a document made of `content` has."""
+    return _pycrdt.get_state(content)
+
+
 def load(content: bytes) -> _pycrdt.Doc:
     """yrs' own document with `content`; it never writes anything itself."""
     doc = _pycrdt.Doc(_CLIENT, None, None)
@@ -144,11 +149,11 @@ def contain(error: BaseException) -> None:
         raise error
 
 
-def is_known(update: bytes, state_vector: bytes, deletions: bytes) -> bool:
+def is_known(update: bytes, state_vector: bytes, deletions: bytes, *, ours: bool = False) -> bool:
     """Whether nothing in an update is new to a document.
 
     Args:
-        update: anybody's.
+        update: anybody's, or `ours` if a document gave it.
         state_vector: the clocks that the document has.
         deletions: what it gave beyond these clocks, which is just what was deleted.
 
@@ -156,7 +161,7 @@ def is_known(update: bytes, state_vector: bytes, deletions: bytes) -> bool:
         InvalidUpdate: `update` is malformed or hostile.
     """
     clocks = parse_state_vector(state_vector, ours=True)
-    theirs = parse_update(update)
+    theirs = parse_update(update, ours=ours)
     gone: dict[int, list[tuple[int, int]]] = {}
     for client, start, end in parse_update(deletions, ours=True).deletions:
         gone.setdefault(client, []).append((start, end))

@@ -146,9 +146,10 @@ def test_restoring_some(url: str, tmp_path: Path) -> None:
     assert everything(other) == before, "nothing is done by half"
     assert ask(other, "restore", str(file), "--overwrite")["overwritten"] == ["a/b c"]
     restored, original = everything(other), everything(url)
-    entry = restored["a/b c"].entry
-    assert entry.epoch != original["a/b c"].entry.epoch, "who has the old one open is told"
-    restored["a/b c"] = restored["a/b c"]._replace(entry=entry._replace(epoch=original["a/b c"].entry.epoch))
+    for document_id in ("a/b c", "-dash"):
+        whole, epoch = restored[document_id], original[document_id].entry.epoch
+        assert whole.entry.epoch != epoch, "who may have the old one open is told"
+        restored[document_id] = whole._replace(entry=whole.entry._replace(epoch=epoch))
     assert restored == original
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Sequence
 
@@ -633,6 +634,58 @@ def test_members_are_not_forgotten_while_the_store_is_away() -> None:
         hub.tick(now())
         settle()
         assert [person.user_id for person in store.people("doc")] == ["alice"]
+
+
+def test_who_was_in_a_room_that_is_left_is_noted_later_if_the_store_is_away_and_nothing_spins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, clock = FlakyStore(), [1000.0]
+    monkeypatch.setattr("collab.archive.now", lambda: clock[0])
+    with stage(store) as hub:
+        alice = hub.native("doc", "alice")
+        alice.send(update(Editor().type("x")))
+        settle()
+        store.fails = {"note_people"}
+        alice.close()
+        with gevent.Timeout(10):
+            settle()
+        assert list(hub.rooms) == ["doc"] and hub.metrics.snapshot()["store_failures"] == 1
+        store.fails = set()
+        clock[0] += 31
+        hub.clean_up(now())
+        settle()
+        assert hub.rooms == {}
+        assert [person.user_id for person in store.people("doc")] == ["alice"]
+
+
+@pytest.mark.parametrize("fails", [set(), {"notices"}], ids=["noticed", "away"])
+def test_what_a_store_lacks_that_was_put_back_from_an_earlier_time_it_gets_of_who_has_the_document_open(
+    fails: set[str],
+) -> None:
+    store = FlakyStore()
+    with stage(store) as hub:
+        alice, editor = hub.native("doc", "alice"), Editor(native=True)
+        alice.send(update(editor.type("one two")))
+        settle()
+        before = copy.deepcopy(store._kept)
+        alice.send(update(editor.type(" three")))
+        alice.send(update(editor.delete(0, 4)))
+        settle()
+        assert alice.received()[-1] == b"\x04\x03", "all of it was stored"
+        store._kept = before
+        if not fails:
+            store.notify("doc")
+        for store.fails in (fails, set(), set()):
+            hub.tick(now())
+            settle()
+        assert stored(store) == "two three"
+        records = store.describe("doc")
+        store.notify("doc")
+        hub.tick(now())
+        settle()
+        assert store.describe("doc") == records, "nothing is stored twice where nothing is lacking"
+        leave(alice)
+    assert stored(store) == "two three"
 
 
 def test_a_store_that_fails_at_keeping_order_is_let_alone_for_a_while_and_told_of_once(

@@ -173,7 +173,8 @@ class Store(ABC):
     def write(self, whole: Whole, *, replace: bool = False) -> None:
         """Store what `read` gave, here or elsewhere; damaged updates are left out. Gives a notice of it.
 
-        Where `replace` takes the place of a document, that gets an epoch of its own; the rest is as it was.
+        Where `replace` takes the place of a document, or notice was given of one of that name in the last ten minutes
+        and so somebody may still have it open, it gets an epoch of its own; the rest is as it was.
 
         Raises:
             Exists: there is such a document, and it is not to be replaced.

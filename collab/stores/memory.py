@@ -112,7 +112,8 @@ class MemoryStore(Store):
         there = entry.document_id in self._kept
         if there and not replace:
             raise Exists(f"there is a document {entry.document_id!r} already")
-        kept = _Kept(ksuid() if there else entry.epoch, entry.created, entry.changed, quarantine=entry.quarantine)
+        known = there or any(name == entry.document_id for _, name in self.notices())
+        kept = _Kept(ksuid() if known else entry.epoch, entry.created, entry.changed, quarantine=entry.quarantine)
         kept.updates = [update for update in whole.updates if update is not None]
         for version, content in reversed(whole.versions):
             kept.versions.append((version._replace(id=next(self._numbers)), content))

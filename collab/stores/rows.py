@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import Connection, ScalarSelect, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, delete, insert, select
 
 from collab.clock import unix
 from collab.stores import schema
@@ -45,6 +45,17 @@ def people_of(connection: Connection, document: int) -> Sequence[Person]:
     return [Person(*row) for row in connection.execute(of.order_by(people.c.seen.desc(), people.c.user_id))]
 
 
+def fresh() -> ColumnElement[bool]:
+    """Which notices were not given long ago."""
+    return schema.notices.c.given > unix() - NOTICE_AGE
+
+
+def noticed(connection: Connection, document_id: str) -> bool:
+    """Whether there is a notice of a document."""
+    given = select(schema.notices.c.id).where(schema.notices.c.name == document_id, fresh()).limit(1)
+    return connection.execute(given).first() is not None
+
+
 def notify(connection: Connection, document_id: str) -> None:
     """Give notice that a document was changed, and forget those given long ago."""
     forget_notices(connection)
@@ -53,4 +64,4 @@ def notify(connection: Connection, document_id: str) -> None:
 
 def forget_notices(connection: Connection) -> None:
     """Forget the notices that were given long ago."""
-    connection.execute(delete(schema.notices).where(schema.notices.c.given <= unix() - NOTICE_AGE))
+    connection.execute(delete(schema.notices).where(~fresh()))

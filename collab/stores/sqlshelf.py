@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from collab.clock import ksuid, unix
 from collab.errors import Damaged, Exists
 from collab.stores import schema
-from collab.stores.base import NOTICE_AGE, Entry, Store, Version, Whole
+from collab.stores.base import Entry, Store, Version, Whole
 from collab.stores.database import Database
-from collab.stores.rows import find, forget_notices, intact, key_of, notify, people_of, stored
+from collab.stores.rows import find, forget_notices, fresh, intact, key_of, noticed, notify, people_of, stored
 
 PAGE = 200
 """Documents that are listed at once."""
@@ -90,9 +90,10 @@ class Shelf(Store):
                 raise Exists(f"there is a document {entry.document_id!r} already")
             if row is not None:
                 connection.execute(delete(schema.documents).where(schema.documents.c.id == row.id))
+            known = row is not None or noticed(connection, entry.document_id)
             made = insert(schema.documents).values(
                 name=entry.document_id,
-                epoch=entry.epoch if row is None else ksuid(),
+                epoch=ksuid() if known else entry.epoch,
                 created=entry.created,
                 changed=entry.changed,
                 quarantine=entry.quarantine,
@@ -186,9 +187,8 @@ class Shelf(Store):
             notify(connection, document_id)
 
     def notices(self) -> Sequence[tuple[int, str]]:
-        fresh = schema.notices.c.given > unix() - NOTICE_AGE
         with self._database.reading() as connection:
-            return [(row.id, row.name) for row in connection.execute(select(schema.notices).where(fresh))]
+            return [(row.id, row.name) for row in connection.execute(select(schema.notices).where(fresh()))]
 
     # ---- its own life
 

@@ -735,7 +735,7 @@ def test_all_that_there_is_of_a_document_can_be_read(store: Store, clock: Clock)
 @pytest.mark.parametrize("quarantined", [False, True])
 @pytest.mark.parametrize("place", ["memory:", "sqlite:///{folder}/else.db"])
 def test_what_was_read_can_be_written_elsewhere_and_is_the_same(
-    store: Store, place: str, quarantined: bool, tmp_path: Path
+    store: Store, place: str, quarantined: bool, tmp_path: Path, clock: Clock
 ) -> None:
     fill(store)
     if quarantined:
@@ -746,8 +746,9 @@ def test_what_was_read_can_be_written_elsewhere_and_is_the_same(
         assert numberless(whole_of(elsewhere)) == numberless(whole)
         assert noticed(elsewhere) == ["doc"]
         elsewhere.delete("doc")
-        elsewhere.write(whole)
         store.delete("doc")
+        clock.now += 601.0
+        elsewhere.write(whole)
         store.write(whole_of(elsewhere))
     assert numberless(whole_of(store)) == numberless(whole)
     assert [version for version, _ in whole_of(store).versions] == store.versions("doc")
@@ -791,11 +792,18 @@ def test_a_document_that_takes_the_place_of_another_has_an_epoch_of_its_own(stor
     assert noticed(store) == ["doc"] * 3
 
 
-def test_a_document_that_takes_no_place_keeps_its_epoch(store: Store) -> None:
+def test_a_document_that_takes_no_place_keeps_its_epoch_unless_somebody_may_have_it_open(
+    store: Store, clock: Clock
+) -> None:
     fill(store)
     whole = whole_of(store)
     store.delete("doc")
     store.write(whole, replace=True)
+    other = entry_of(store).epoch
+    assert other != "e1", "who still has e1 open must not add to what this lacks"
+    store.delete("doc")
+    clock.now += 601.0
+    store.write(whole)
     assert entry_of(store).epoch == "e1"
 
 
