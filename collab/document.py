@@ -122,22 +122,22 @@ class Document:
             return False
         self.early = self.released = self.lapsed = ()
         transaction = self._doc.create_transaction()
+        fits = False
         try:
             self._doc.apply_update(transaction, update)
             transaction.commit()
-            transaction.drop()
+            fits = True
         except ValueError:  # yrs cannot read it, and has changed nothing
             self._ledger.reset(self._doc.get_state(transaction))
-            drop(transaction)
             return False
         except BaseException as error:
-            drop(transaction)
             contain(error)
+        finally:
+            drop(transaction)
+        if not fits:
             self._settle(self._mend([update], []))
-            raise InvalidUpdate(UNFIT) from None
-        self.taken = (update,)
-        self.generation += 1
-        self._state_vector = None
+            raise InvalidUpdate(UNFIT)
+        self._settle([update])
         return True
 
     def _settle(self, taken: list[bytes]) -> None:

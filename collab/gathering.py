@@ -248,9 +248,7 @@ class Gathering:
 
     def broadcast(self) -> None:
         """Say what is to be said, in one write to each."""
-        presences = self.presences
-        if presences.changed:
-            self._out += presences.news()
+        self._out += self.presences.news()
         if self._out:
             out, self._out = self._out, []
             tell(self._groups, out, self._metrics.sent)

@@ -146,9 +146,7 @@ class Journal:
             self._wake()
         self.changes += 1
         self._updates += updates
-        size = sum(map(len, updates)) + UPDATE_COST * len(updates)
-        self._size += size
-        self.unstored.change(size)
+        self._count(sum(map(len, updates)) + UPDATE_COST * len(updates))
         if len(self._updates) >= MANY:
             self._join()
 

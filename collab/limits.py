@@ -31,11 +31,8 @@ class Bucket:
 
     def spend(self, count: float, now: float) -> float:
         """It has happened `count` times; the seconds until it may happen again, 0 for at once."""
-        level = self._level + (now - self._at) * self._rate
-        if level > self._most:
-            level = self._most
-        self._at = now
-        self._level = level = level - count
+        level = min(self._most, self._level + (now - self._at) * self._rate) - count
+        self._at, self._level = now, level
         return 0.0 if level >= 0 else -level / self._rate
 
     def take(self, now: float) -> bool:
@@ -57,26 +54,21 @@ class Meter:
         flooding_since: since when more has come without a pause than may; None: it does not.
     """
 
-    __slots__ = ("__weakref__", "_a_byte", "_a_message", "_messages_until", "_size_until", "flooding_since")
+    __slots__ = ("__weakref__", "_messages", "_size", "flooding_since")
 
     def __init__(self, messages: float, size: float) -> None:
-        # Until when what has come would take at these rates: two buckets, in one step and without their calls.
-        self._messages_until = self._size_until = float("-inf")
-        self._a_message, self._a_byte = 1 / messages, 1 / size
+        self._messages = Bucket(messages)
+        self._size = Bucket(size)
         self.flooding_since: float | None = None
 
     def spend(self, messages: int, size: int, now: float) -> float:
         """So many messages and bytes have come; the seconds for which no more is to be read."""
-        full = now - BURST
-        until, other = self._messages_until, self._size_until
-        self._messages_until = until = (until if until > full else full) + messages * self._a_message
-        self._size_until = other = (other if other > full else full) + size * self._a_byte
-        if until <= now and other <= now:
+        wait = max(self._messages.spend(messages, now), self._size.spend(size, now))
+        if not wait:
             self.flooding_since = None
-            return 0.0
-        if self.flooding_since is None:
+        elif self.flooding_since is None:
             self.flooding_since = now
-        return max(until, other) - now
+        return wait
 
 
 class Turns:

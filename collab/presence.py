@@ -50,27 +50,24 @@ class Presences:
         max_state: largest state in bytes.
         metrics: where to count.
         wake: called when there is news to tell at the end of this loop pass.
-
-    Attributes:
-        changed: of whom there is news, and whose client is not to hear of it again, if anybody's.
     """
 
-    __slots__ = ("_claims", "_max_state", "_metrics", "_own", "_wake", "awareness", "changed")
+    __slots__ = ("_changed", "_claims", "_max_state", "_metrics", "_own", "_wake", "awareness")
 
     def __init__(self, awareness: Awareness, max_state: int, metrics: Metrics, wake: Callable[[], None]) -> None:
         self.awareness = awareness
         self._max_state = max_state
         self._metrics = metrics
         self._wake = wake
-        self.changed: dict[int, Member | None] = {}
+        self._changed: dict[int, Member | None] = {}  # whose client is not to hear of it again, if anybody's
         self._claims: dict[int, Claim] = {}
         self._own: dict[Member, Own] = {}
 
     def news(self) -> list[tuple[Presence, Member | None]]:
         """What has changed since this was last asked, and who needs not be told."""
-        if not self.changed:
+        if not self._changed:
             return []
-        changed, self.changed = self.changed, {}
+        changed, self._changed = self._changed, {}
         clients: dict[Member | None, list[int]] = {}
         for client, author in changed.items():
             clients.setdefault(author, []).append(client)
@@ -80,7 +77,7 @@ class Presences:
         if author is not None and author.dialect.hears_itself:
             author = None
         for client in clients:
-            self.changed[client] = author
+            self._changed[client] = author
             self._wake()
 
     def update(self, member: Member, update: bytes, now: float) -> None:

@@ -11,23 +11,22 @@ from collab.member import Member
 
 
 class Receipts:
-    """The receipts of one room's members, by the number of the update that they reach.
+    """The receipts of one room's members, by the number of the update that they reach."""
 
-    Attributes:
-        due: those that are owed in this pass.
-    """
-
-    __slots__ = ("_away", "_held", "_sent", "due")
+    __slots__ = ("_away", "_due", "_held", "_sent")
 
     def __init__(self) -> None:
-        self.due: dict[Member, int] = {}
+        self._due: dict[Member, int] = {}
         self._held: dict[Member, list[int]] = {}
         self._away: dict[Member, int] = {}  # the first number of those who were turned away
         self._sent: dict[Member, int] = {}  # the latest number of those who have something held
 
+    def __bool__(self) -> bool:
+        return bool(self._due)
+
     def owe(self, member: Member, number: int) -> None:
         """`member` has sent update `number`."""
-        self.due[member] = number
+        self._due[member] = number
 
     def hold(self, member: Member, number: int) -> None:
         """Update `number` of `member` has come too early; 0 if it does not number them."""
@@ -41,7 +40,7 @@ class Receipts:
         held.remove(number)
         # What waits for others is behind this one; and a receipt that waited for the last of them is due.
         if member in self._sent:
-            self.due.setdefault(member, self._sent[member])
+            self._due.setdefault(member, self._sent[member])
         if not held:
             del self._held[member]
             self._sent.pop(member, None)
@@ -60,7 +59,7 @@ class Receipts:
 
     def take(self) -> dict[Member, int]:
         """What each member can be given a receipt for now."""
-        due, self.due = self.due, {}
+        due, self._due = self._due, {}
         for member, held in self._held.items():
             if member in due:
                 self._sent[member] = due[member]
@@ -73,14 +72,14 @@ class Receipts:
 
     def forget(self, member: Member) -> None:
         """`member` is gone."""
-        self.due.pop(member, None)
+        self._due.pop(member, None)
         self._held.pop(member, None)
         self._away.pop(member, None)
         self._sent.pop(member, None)
 
     def pass_on(self, old: Member, new: Member) -> None:
         """`new` goes on in place of `old`."""
-        for numbers in (self.due, self._away, self._sent):
+        for numbers in (self._due, self._away, self._sent):
             if old in numbers:
                 numbers[new] = numbers.pop(old)
         if old in self._held:

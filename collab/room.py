@@ -296,5 +296,5 @@ class Room(Gathering):
         self.broadcast()
         if self._turns:
             self._note_told()
-        if self._receipts.due:
+        if self._receipts:
             self.journal.promise(self._receipts.take())

@@ -165,6 +165,7 @@ class Session(Listener):
         self.user = self.user._replace(id=old.user_id, name=old.user_name, anonymous=old.anonymous)
         self._hub.admission.enter(self)
         self._updates, self._confirmed, self.changes = old._updates, old._confirmed, old.changes
+        self.numbered = self.numbered or old.numbered
         if old.dialect.json_presence:
             self.dialect = self.dialect.with_json_presence()
         room.resume(old, self)

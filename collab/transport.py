@@ -46,16 +46,11 @@ class Socket:
     def receive(self, most: int = CHUNK) -> bytes:
         """Wait until the peer has sent something; what it sent, at most so many bytes, empty at its end."""
         while True:
-            watcher = self._read
-            if watcher is None:
-                if self._sock.fileno() < 0:
-                    return b""
-                watcher = self._read = get_hub().loop.io(self._sock.fileno(), 1)
-            watcher.start(getcurrent().switch)  # as in `_wait`, without its call
-            try:
-                get_hub().switch()
-            finally:
-                watcher.stop()
+            if self._sock.fileno() < 0:
+                return b""
+            if self._read is None:
+                self._read = get_hub().loop.io(self._sock.fileno(), 1)
+            _wait(self._read)
             try:
                 size = self._sock.recv_into(_buffer, most)
             except BlockingIOError:

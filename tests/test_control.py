@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import gevent
 import pytest
 from commandline import refusal
+from gevent.event import Event
 from gevent.pywsgi import WSGIServer
 from processes import ROOT, SERVE, Serve, Server
 from wire import Closed, ask, connect, is_step1, request
@@ -162,8 +163,13 @@ def test_a_server_that_stops_leaves_its_successors_socket_alone(
 ) -> None:
     path = tmp_path / "admin.sock"
     successors: list[socket.socket] = []
+    started = Event()
 
     class Slow(WSGIServer):
+        def start(self) -> None:
+            super().start()
+            started.set()
+
         def stop(self, timeout: float | None = None) -> None:
             super().stop(timeout)
             path.unlink(missing_ok=True)
@@ -173,8 +179,7 @@ def test_a_server_that_stops_leaves_its_successors_socket_alone(
     monkeypatch.setattr(control, "WSGIServer", Slow)
     hub = create_app({"COLLAB_STORE": "memory:"}).extensions["collab"]
     serving = gevent.spawn(control.Control(hub, path).run)
-    while not path.exists():
-        gevent.sleep(0.01)
+    assert started.wait(10) and path.is_socket()
     hub.stop()
     serving.get(timeout=10)
     assert path.is_socket()

@@ -122,12 +122,7 @@ class FrameParser:
         if self.failure is not None:
             return []
         buffer = self._buffer
-        if buffer is None:
-            size = len(data) - 6
-            usual = 0 < size < 126 and data[0] == 0x82 and data[1] == size + 0x80 and self._fragments is None
-            if usual and size <= self.max_size:  # nearly every read: one small, whole, binary frame
-                return [(BINARY, apply_mask(data[6:], data[2:6]))]
-        else:
+        if buffer is not None:
             buffer += data
             if len(buffer) < self._need:
                 return []
