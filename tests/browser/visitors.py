@@ -18,7 +18,7 @@ class Visitor:
     Args:
         context: the browser's profile, whose storage several tabs may share.
         site: the server's address.
-        expected: pattern of the complaints that the test provokes on purpose.
+        expected: pattern of the complaints, `kind: text (address)`, that the test provokes on purpose.
     """
 
     def __init__(self, context: BrowserContext, site: str, expected: str = "(?!)") -> None:
@@ -33,8 +33,9 @@ class Visitor:
         self.page.on("websocket", lambda socket: self.sockets.append(socket))
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not self.expected.search(message.text):
-            self.trouble.append(f"{message.type}: {message.text} ({message.location['url']})")
+        text = f"{message.type}: {message.text} ({message.location['url']})"
+        if message.type in ("error", "warning") and not self.expected.search(text):
+            self.trouble.append(text)
 
     def _watch(self, request: Request) -> None:
         if not request.url.startswith((f"{self.site}/", "data:")):
