@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from collab.limits import BURST, Bucket, Meter
@@ -38,6 +40,15 @@ def test_a_meter_slows_down_by_whatever_is_exceeded_most() -> None:
     meter = Meter(messages=10, size=1000)
     assert meter.spend(1, int(1000 * BURST) + 500, 0.0) == pytest.approx(0.5)
     assert meter.spend(int(10 * BURST) + 19, 0, 0.0) == pytest.approx(2.0)
+
+
+def test_a_meter_counts_as_two_buckets_do() -> None:
+    meter, messages, size = Meter(messages=100, size=5000), Bucket(100), Bucket(5000)
+    random, at = Random(3), 1000.0
+    for _ in range(1000):
+        at += random.choice((0.0, 0.01, 1.0, 100.0))
+        count, most = random.choice((1, 10, 4000)), random.choice((50, 5000, 100_000))
+        assert meter.spend(count, most, at) == pytest.approx(max(messages.spend(count, at), size.spend(most, at)))
 
 
 def test_flooding_begins_with_the_first_excess_and_ends_with_the_first_pause() -> None:

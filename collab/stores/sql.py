@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Any, Final, TypeVar
 from zlib import crc32
 
@@ -73,18 +72,22 @@ class SqlStore(Shelf):
 
     def _append_all(self, records: Sequence[Record], now: float) -> bool:
         """Store records in SQLite if all can be; nothing is stored if this is False. A third of the work otherwise."""
-        if any(record.new for record in records):
+        statements: list[tuple[str, Sequence[object]]] = []
+        changed: dict[str, None] = {}
+        if len(self._touched) > MAX_TOUCHED:
+            self._touched.clear()
+        for start in range(0, len(records), AT_ONCE):
+            values: list[object] = []
+            for name, epoch, data, new in records[start : start + AT_ONCE]:
+                if new:
+                    return False
+                values += (name, epoch, data, crc32(data))
+                if self._touched.get(name, 0.0) <= now - TOUCH:
+                    changed[name] = None
+            statements.append((_append_statement(len(values) // 4), values))
+        statements += [("UPDATE collab_documents SET changed = ? WHERE name = ?", (now, name)) for name in changed]
+        if not self._database.write_directly(statements, len(records) + len(changed)):
             return False
-        changed = self._untouched({record.document_id for record in records}, now)
-        with self._database.writing_directly() as direct:
-            stored = 0
-            for some in _batches(records, AT_ONCE):
-                values = chain.from_iterable((name, epoch, data, crc32(data)) for name, epoch, data, _ in some)
-                stored += direct.execute(_append_statement(len(some)), tuple(values)).rowcount
-            if stored < len(records):
-                direct.execute("ROLLBACK")
-                return False
-            direct.executemany("UPDATE collab_documents SET changed = ? WHERE name = ?", [(now, n) for n in changed])
         self._touched.update(dict.fromkeys(changed, now))
         return True
 
@@ -211,9 +214,9 @@ def _append_statement(count: int) -> str:
     )
 
 
-def _batches(of: Sequence[T], size: int = MANY) -> Iterator[Sequence[T]]:
+def _batches(of: Sequence[T]) -> Iterator[Sequence[T]]:
     """Parts of a sequence, each for one question."""
-    return (of[start : start + size] for start in range(0, len(of), size))
+    return (of[start : start + MANY] for start in range(0, len(of), MANY))
 
 
 def _whole(data: bytes, crc: int, document_id: str) -> bytes:
