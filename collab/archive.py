@@ -98,13 +98,14 @@ class Archive:
             self._metrics.count("quarantined")
             tell(log, logging.ERROR, QUARANTINED, document=document_id, error=error)
             raise Quarantined(str(error)) from None
-        journal = self._journal(loaded)
+        journal = self._journal(document_id, loaded)
         return Opened(document, journal, _seeds(document_id, document))
 
-    def _journal(self, loaded: Loaded, *, new: bool = False) -> Journal:
+    def _journal(self, document_id: str, loaded: Loaded, *, new: bool = False) -> Journal:
         sizes = [len(update) + RECORD_COST for update in loaded.updates] or [0]
         return Journal(
             self.unstored,
+            document_id,
             loaded.epoch,
             new=new,
             base=sizes[0],
@@ -116,7 +117,7 @@ class Archive:
 
     def _begin(self, document_id: str) -> Opened:
         document = Document()
-        journal = self._journal(Loaded(ksuid(), (), unix()), new=True)
+        journal = self._journal(document_id, Loaded(ksuid(), (), unix()), new=True)
         text = self._seed_text(document_id) if self._seed_text is not None else None
         if text:
             document.apply([seed(document_id, text)])
@@ -145,8 +146,7 @@ class Archive:
         size = self._off.call(self._store.compact, room.document_id, room.journal.epoch)
         if size is not None:
             self._metrics.count("compactions")
-            room.journal.base = size + RECORD_COST
-        room.journal.tail = 0
+        room.journal.compacted(room.journal.base if size is None else size + RECORD_COST)
 
     def note_people(self, rooms: Iterable[Room]) -> None:
         """Remember who has been in rooms since this was last asked."""
@@ -179,7 +179,7 @@ class Archive:
 
     def wanted(self, room: Room) -> bool:
         """Whether there is something for `keep_in_order` to do now."""
-        return not self.resting and (self.due(room) or self.large(room))
+        return self.due(room) or self.large(room)
 
     def keep_in_order(self, room: Room) -> None:
         """Do what is due while people are in `room`."""

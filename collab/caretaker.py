@@ -9,14 +9,14 @@ Invariants borne here:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Container, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
 from collab.archive import Archive, Seed
 from collab.config import Settings
 from collab.crew import Crew
 from collab.errors import InvalidUpdate, StoreError
 from collab.events import Events
+from collab.journal import Journal
 from collab.logs import logger, tell
 from collab.metrics import Metrics
 from collab.room import Room
@@ -56,7 +56,8 @@ class Caretaker:
         seed_text: Seed | None,
     ) -> None:
         self.archive = Archive(store.another(), settings, metrics, seed_text)
-        self.saver = Saver(store, settings, metrics, self._stored, gone)
+        unstored = self.archive.unstored
+        self.saver = Saver(store, unstored, settings, metrics, self._stored, self._clean, self._lost)
         self._metrics = metrics
         self._crew = crew
         self._rooms = rooms
@@ -68,26 +69,29 @@ class Caretaker:
         self._blind = False  # what others do could not be told when it was last asked
 
     def start(self) -> None:
-        """Start the saver's greenlet."""
-        self._crew.spawn("saver", self.saver.run)
-
-    def attach(self, room: Room) -> None:
-        """From here on store what `room` gains."""
-        room.journal.attach(partial(self.saver.want, room))
+        """Start the saver."""
+        self.saver.start(self._crew)
 
     def may_go(self, room: Room) -> bool:
-        """Whether nothing is left to do for `room`, which nobody is in; if something is, it is begun."""
+        """Whether nothing is left to do for `room`, which nobody is in; if something is, it is begun or waited for."""
         if not room.journal.clean:
+            room.journal.unstored.waiting[room.journal] = None
             return False
         if not self.archive.left_in_order(room):
             self._care(room, self.archive.leave_in_order)
             return False
         return not room.journal.busy
 
-    def _stored(self, room: Room) -> None:
-        self._events.stored(room.document_id)
-        if room.deserted:
-            self._release(room)
+    def _stored(self, journals: Sequence[Journal]) -> None:
+        self._events.stored(journal.document_id for journal in journals if not journal.abandoned)
+
+    def _clean(self, journal: Journal) -> None:
+        if journal.room is not None and journal.room.deserted:
+            self._release(journal.room)
+
+    def _lost(self, journal: Journal) -> None:
+        if journal.room is not None:  # else it is seen when it is to be opened
+            self._gone(journal.room)
 
     def _care(self, room: Room, work: Callable[[Room], None]) -> None:
         if not room.journal.busy:
@@ -105,10 +109,11 @@ class Caretaker:
 
     def tick(self) -> None:
         """Begin what is due, in greenlets of its own."""
+        resting, full = self.archive.resting, self.archive.unstored.full
         for room in self._rooms.values():
-            if self.archive.wanted(room):
+            if not resting and self.archive.wanted(room):
                 self._care(room, self.archive.keep_in_order)
-            if not (self.archive.unstored.full or room.journal.full):
+            if room.turned_away and not (full or room.journal.full):
                 room.ask_again()
         if self._rooms and not self._looking:
             self._looking = True

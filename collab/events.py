@@ -91,10 +91,11 @@ class Events:
             self._idle.clear()
             self._crew.spawn("events", self._call)
 
-    def stored(self, document_id: str) -> None:
-        """Something of a document was stored. Does not switch greenlets."""
+    def stored(self, document_ids: Iterable[str]) -> None:
+        """Something of these documents was stored. Does not switch greenlets."""
         if "stored" in self._listeners:
-            self._stored.setdefault(document_id, now() + PAUSE)
+            for document_id in document_ids:
+                self._stored.setdefault(document_id, now() + PAUSE)
 
     def closed(self, document_id: str) -> None:
         """Nobody has a document open any more. Does not switch greenlets."""

@@ -186,7 +186,7 @@ class Gathering:
 
     def tick(self, now: float) -> None:
         """Let go of those who have not come back, and look after presence."""
-        for member, until in list(self._absent.items()):
+        for member, until in list(self._absent.items()) if self._absent else ():
             if now >= until or self.presences.claimed(member):
                 del self._absent[member]
                 self._depart(member, now)
@@ -248,7 +248,8 @@ class Gathering:
 
     def broadcast(self) -> None:
         """Say what is to be said, in one write to each."""
-        self._out += self.presences.news()
+        if self.presences.changed:
+            self._out += self.presences.news()
         if self._out:
             out, self._out = self._out, []
             tell(self._groups, out, self._metrics.sent)

@@ -34,7 +34,7 @@ READ_ONLY: Final = "You may read this document, not change it: your change was n
 def _update(session: Session, room: Room, message: Update) -> None:
     session.changes += 1
     if session.may_write:
-        room.submit(session, message.update, session.number())
+        room.submit(session, message.update, session.number() if session.numbered else 0)
     else:
         _turn_down(session, room, session.number())
 

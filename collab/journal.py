@@ -1,57 +1,100 @@
-"""What of a room the store does not have yet, and who waits to hear that it has.
+"""What rooms have gained and the store does not have yet, and who waits to hear that it has.
 
 Invariants borne here:
 
-* Whether something is unstored is the difference of two counters, never a flag: what comes in while the store is
-  writing is still unstored when the write is done.
+* What all rooms gain is numbered in one order, and stored in that order: all up to `Unstored.stored` is safe, so that
+  nothing has to be noted for each room when something is.
 * A receipt is confirmed only when everything that was recorded before it is stored.
-* What is recorded stays here or with whoever took it, and is counted in `Unstored`, until it is stored.
+
+Only the loop's thread calls anything here. Whoever writes to the store in another one takes `gains` from the left, and
+reads or sets single attributes as they say.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from collab.clock import now
 from collab.member import Member
-from collab.updates import contain, merge
+
+if TYPE_CHECKING:
+    from collab.room import Room
 
 RECORD_COST: Final = 64
 """Bytes that an update costs a store beside its own."""
 
-UPDATE_COST: Final = 64
-"""Bytes that an update costs this process beside its own."""
+UPDATE_COST: Final = 256
+"""Bytes that an update which waits to be stored costs this process beside its own."""
 
-MANY: Final = 1000
-"""Updates that wait until they are joined into one, so that there are never too many to join at once."""
+MANY: Final = 128
+"""Receipts of one room that wait one by one; more are given together, with the latest."""
+
+
+Gain = tuple["Journal", Sequence[bytes], int, bool]
+"""What a document has gained at once, its cost in bytes as `Unstored` counts it, and whether the store has yet to make
+the document."""
 
 
 class Unstored:
-    """How much waits to be stored in all rooms together.
+    """What waits to be stored in all rooms together.
 
     Args:
         limit: bytes at which it is full: no more updates are taken.
+
+    Attributes:
+        gains: what nobody has begun to store.
+        newest: the number of the latest of all.
+        stored: the number up to which all are stored.
+        oldest: when the first came of those that are not, at the earliest.
+        size: bytes of these.
+        waiting: the journals that are to hear when more is stored.
+        asleep: whether the writer has to be woken when there is something to store; set by it.
+        wake: does so.
     """
 
-    __slots__ = ("full", "limit", "size")
+    __slots__ = ("asleep", "full", "gains", "limit", "newest", "oldest", "size", "stored", "waiting", "wake")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.size = 0
+        self.gains: deque[Gain] = deque()
+        self.newest = self.stored = self.size = 0
+        self.oldest = 0.0
         self.full = False
+        self.waiting: dict[Journal, None] = {}
+        self.asleep = False
+        self.wake: Callable[[], object]
 
-    def change(self, size: int) -> None:
-        """Count so many bytes more, or fewer."""
-        self.size += size
+    @property
+    def behind(self) -> int:
+        """How many gains these are."""
+        return self.newest - self.stored
+
+    def put(self, journal: Journal, updates: Sequence[bytes], cost: int, new: bool) -> int:
+        """Have something stored; its number."""
+        if self.newest == self.stored:
+            self.oldest = now()
+        self.size += cost
+        self.full = self.size >= self.limit
+        self.newest += 1
+        self.gains.append((journal, updates, cost, new))
+        if self.asleep:
+            self.wake()
+        return self.newest
+
+    def free(self, size: int) -> None:
+        """So many bytes wait no longer."""
+        self.size -= size
         self.full = self.size >= self.limit
 
 
 class Journal:
-    """A room's account with the store.
+    """A document's account with the store.
 
     Args:
-        unstored: shared with the other rooms.
+        unstored: shared with the other documents.
+        document_id: its name.
         epoch: of the document.
         new: the store does not have the document yet.
         base: bytes of the first update that the store has of it, which is usually most of it.
@@ -61,29 +104,34 @@ class Journal:
         most: bytes that the store may have of it.
 
     Attributes:
+        room: where it is open; None before that.
         changes: how many times something was recorded.
-        stored: up to which of these all is stored.
-        finished: up to which of these the document was left in order when nobody was there.
-        versioned_changes: up to which of these a version holds.
+        latest: the number of the latest of them in `unstored`.
+        full: whether the store has as much of it as it may; a compaction may change that.
+        finished: up to which of `changes` the document was left in order when nobody was there.
+        versioned_changes: up to which of `changes` a version holds.
         busy: whether somebody is keeping the document in order right now.
+        abandoned: whether the document is no more, and nothing of it is to be stored.
     """
 
     __slots__ = (
-        "_given",
+        "_after",
+        "_before",
+        "_made",
+        "_mark",
         "_receipts",
-        "_size",
-        "_taken",
-        "_updates",
-        "_wake",
+        "abandoned",
         "at_once",
         "base",
         "busy",
         "changes",
+        "document_id",
         "epoch",
         "finished",
+        "full",
+        "latest",
         "most",
-        "new",
-        "stored",
+        "room",
         "tail",
         "unstored",
         "versioned",
@@ -93,6 +141,7 @@ class Journal:
     def __init__(
         self,
         unstored: Unstored,
+        document_id: str,
         epoch: str,
         *,
         new: bool,
@@ -103,101 +152,83 @@ class Journal:
         most: float = float("inf"),
     ) -> None:
         self.unstored = unstored
+        self.document_id = document_id
         self.epoch = epoch
-        self.new = new
         self.base = base
         self.tail = tail
         self.versioned = versioned
         self.at_once = at_once
         self.most = most
-        self.changes = self.stored = self.finished = self.versioned_changes = 0
-        self._taken = 0  # up to which of these the store is being given
-        self._size = 0  # of `_updates`, as counted in `unstored`
-        self._given = 0  # of what the store is being given
-        self.busy = False
-        self._updates: list[bytes] = []
+        self.full = base + tail > most
+        self.room: Room | None = None
+        self.changes = self.latest = self.finished = self.versioned_changes = 0
+        self.busy = self.abandoned = False
+        self._made = float("inf") if new else 0  # the number of what makes the document
+        self._mark = self._before = self._after = 0  # bytes recorded up to the number, and later
         self._receipts: deque[tuple[int, dict[Member, int]]] = deque()
-        self._wake: Callable[[], None] | None = None
-
-    def attach(self, wake: Callable[[], None]) -> None:
-        """From here on call `wake` when there is something to store."""
-        self._wake = wake
-        if self._updates:
-            wake()
 
     @property
     def clean(self) -> bool:
         """Whether the store has everything."""
-        return self.stored == self.changes
+        return self.latest <= self.unstored.stored
+
+    @property
+    def new(self) -> bool:
+        """Whether the store does not have the document yet."""
+        return self._made > self.unstored.stored
 
     @property
     def waiting(self) -> int:
-        """Bytes that the store does not have yet."""
-        return self._size + (self._given if self.stored < self._taken else 0)
-
-    @property
-    def full(self) -> bool:
-        """Whether the store has as much of it as it may; a compaction may change that."""
-        return self.base + self.tail > self.most
+        """Bytes that the store does not have yet, those of a write that has just been made at times included."""
+        stored = self.unstored.stored
+        return (self._before if self._mark > stored else 0) + (self._after if self.latest > stored else 0)
 
     def record(self, updates: Sequence[bytes]) -> None:
         """Something has changed."""
-        if not self._updates and self._wake is not None:
-            self._wake()
+        unstored, count = self.unstored, len(updates)
+        size = sum(map(len, updates))
+        cost = size + UPDATE_COST * count
+        if self._mark <= unstored.stored:
+            self._before, self._after, self._mark = self._after, 0, self.latest
+        self._after += cost
         self.changes += 1
-        self._updates += updates
-        self._count(sum(map(len, updates)) + UPDATE_COST * len(updates))
-        if len(self._updates) >= MANY:
-            self._join()
+        self.tail += size + RECORD_COST * count
+        self.full = self.base + self.tail > self.most
+        makes = self._made == float("inf")
+        self.latest = unstored.put(self, updates, cost, makes)
+        if makes:
+            self._made = self.latest
 
-    def _join(self) -> None:
-        try:
-            self._updates = [merge(self._updates)]
-        except BaseException as error:
-            contain(error)
-            return
-        self._count(len(self._updates[0]) + UPDATE_COST - self._size)
-
-    def _count(self, size: int) -> None:
-        self._size += size
-        self.unstored.change(size)
+    def compacted(self, base: int) -> None:
+        """The store has one update of so many bytes in place of all that it had."""
+        self.base, self.tail = base, self.waiting
+        self.full = self.base + self.tail > self.most
 
     def promise(self, receipts: dict[Member, int]) -> None:
         """Confirm each member's number once all that was recorded so far is stored."""
+        if self.abandoned:
+            return
         if self.at_once or self.clean:
             _confirm(receipts)
-        elif self._receipts and (self._receipts[-1][0] > self._taken or self._receipts[-1][0] == self.changes):
-            # All that was recorded since `take` is stored together.
+            return
+        if self._receipts and (self._receipts[-1][0] == self.latest or len(self._receipts) >= MANY):
             receipts = {**self._receipts.pop()[1], **receipts}
-            self._receipts.append((self.changes, receipts))
-        else:
-            self._receipts.append((self.changes, receipts))
+        self._receipts.append((self.latest, receipts))
+        self.unstored.waiting[self] = None
 
-    def take(self) -> tuple[int, list[bytes], int]:
-        """What is to be stored, what `settle` must be told when it is, and how much of `Unstored` it is."""
-        updates, self._updates = self._updates, []
-        size, self._size = self._size, 0
-        self._given = size
-        self._taken = self.changes
-        return self.changes, updates, size
-
-    def settle(self, changes: int, size: int) -> None:
-        """What was taken, so many bytes, is stored as one record."""
-        self.stored = changes
-        self.new = False
-        self.tail += size + RECORD_COST
-        if self._receipts:
-            receipts: dict[Member, int] = {}
-            while self._receipts and self._receipts[0][0] <= changes:
-                receipts |= self._receipts.popleft()[1]
-            _confirm(receipts)
+    def settle(self) -> None:
+        """Give the receipts that are due, since more is stored."""
+        receipts: dict[Member, int] = {}
+        while self._receipts and self._receipts[0][0] <= self.unstored.stored:
+            receipts |= self._receipts.popleft()[1]
+        _confirm(receipts)
 
     def abandon(self) -> None:
         """The document that this belongs to is no more: nothing is to be stored, and nobody's receipt comes."""
-        self._count(-self._size)
-        self._updates = []
+        self.abandoned = True
         self._receipts.clear()
-        self.stored = self.finished = self.changes
+        self.latest = 0
+        self.finished = self.changes
 
 
 def _confirm(receipts: dict[Member, int]) -> None:

@@ -16,12 +16,17 @@ log = logger(__name__)
 class LoopPass:
     """Rooms that have something for the end of this pass of the loop.
 
+    Args:
+        metrics: where to count.
+        after: called after them.
+
     Attributes:
         flush: what is then called with each; may be set to something that does so in its turn.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, after: Callable[[], None]) -> None:
         self.flush: Callable[[Room], None] = Room.flush
+        self._after = after
         self._metrics = metrics
         self._rooms: list[Room] = []
 
@@ -42,3 +47,4 @@ class LoopPass:
                 for member in room.members():
                     member.lost()
                 tell_fault(log, "A room could not tell its news; its members have to come again")
+        self._after()

@@ -89,9 +89,9 @@ METRICS: Final = {
     "unstored_bytes": Metric("bytes of changes that the store does not have yet", kind=GAUGE),
     "unstored_age_seconds": Metric("seconds for which the oldest of them has waited", kind=GAUGE),
     "store_commits": Metric("writes to the store, each with all that waited"),
-    "store_records": Metric("records in them: one per room and write"),
+    "store_records": Metric("records in them: what a room gains in a loop pass is one, and many at once are joined"),
     "store_write_records": Metric("records in one write", kind=HISTOGRAM),
-    "store_write_seconds": Metric("seconds that a write took, tries that failed included", kind=HISTOGRAM),
+    "store_write_seconds": Metric("seconds that the store took for a write", kind=HISTOGRAM),
     "store_load_seconds": Metric("seconds that it took to open a document", kind=HISTOGRAM),
     "store_failures": Metric("times that the store could not do what was asked"),
     "compactions": Metric("documents of which the store got one update in place of many"),
@@ -223,10 +223,11 @@ class Metrics:
         """What was read at some times, so many messages each, has been told to everybody by `at`."""
         if len(turns) == 1:
             read_at, count = turns[0]
-            total = (at - read_at) * count
-            self._tell(bisect_left(LATENCY, at - read_at), count)
-            self.queued.sum += total
-            self.written.sum += total
+            late = at - read_at
+            place = bisect_left(LATENCY, late)
+            for histogram in (self.queued, self.written):
+                histogram.counts[place] += count
+                histogram.sum += late * count
             return
         low = high = total = 0.0
         place = same = 0

@@ -29,6 +29,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def start_thread(work: Callable[[], None]) -> None:
+    """Call `work` in a native thread of its own, with stack enough for any document."""
+    before = threading.stack_size(STACK)
+    try:
+        get_original("_thread", "start_new_thread")(work, ())
+    finally:
+        threading.stack_size(before)
+
+
 class _Raised(NamedTuple):
     """What a call has raised."""
 
@@ -52,11 +61,7 @@ class _Thread:
         self._done: deque[tuple[AsyncResult[object], object]] = deque()
         self._asked = 0
         self._watcher = get_hub().loop.async_()
-        before = threading.stack_size(STACK)
-        try:
-            get_original("_thread", "start_new_thread")(self._work, ())
-        finally:
-            threading.stack_size(before)
+        start_thread(self._work)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -50,24 +50,25 @@ class Presences:
         max_state: largest state in bytes.
         metrics: where to count.
         wake: called when there is news to tell at the end of this loop pass.
+
+    Attributes:
+        changed: the clients of which there is news, and the member that is not to hear of it again, if any.
     """
 
-    __slots__ = ("_changed", "_claims", "_max_state", "_metrics", "_own", "_wake", "awareness")
+    __slots__ = ("_claims", "_max_state", "_metrics", "_own", "_wake", "awareness", "changed")
 
     def __init__(self, awareness: Awareness, max_state: int, metrics: Metrics, wake: Callable[[], None]) -> None:
         self.awareness = awareness
         self._max_state = max_state
         self._metrics = metrics
         self._wake = wake
-        self._changed: dict[int, Member | None] = {}  # whose client is not to hear of it again, if anybody's
+        self.changed: dict[int, Member | None] = {}
         self._claims: dict[int, Claim] = {}
         self._own: dict[Member, Own] = {}
 
     def news(self) -> list[tuple[Presence, Member | None]]:
         """What has changed since this was last asked, and who needs not be told."""
-        if not self._changed:
-            return []
-        changed, self._changed = self._changed, {}
+        changed, self.changed = self.changed, {}
         clients: dict[Member | None, list[int]] = {}
         for client, author in changed.items():
             clients.setdefault(author, []).append(client)
@@ -77,7 +78,7 @@ class Presences:
         if author is not None and author.dialect.hears_itself:
             author = None
         for client in clients:
-            self._changed[client] = author
+            self.changed[client] = author
             self._wake()
 
     def update(self, member: Member, update: bytes, now: float) -> None:
@@ -159,6 +160,8 @@ class Presences:
 
     def tick(self, now: float) -> None:
         """Expire, renew, and settle the claims that have waited long enough."""
+        if not (self.awareness.records or self._claims):
+            return
         self._tell(self.awareness.expire(now))
         for client, claim in list(self._claims.items()):
             if now - claim.since < CLAIM_TIMEOUT:

@@ -11,22 +11,23 @@ from collab.member import Member
 
 
 class Receipts:
-    """The receipts of one room's members, by the number of the update that they reach."""
+    """The receipts of one room's members, by the number of the update that they reach.
 
-    __slots__ = ("_away", "_due", "_held", "_sent")
+    Attributes:
+        due: those that can be given, but for what holds them back.
+    """
+
+    __slots__ = ("_away", "_held", "_sent", "due")
 
     def __init__(self) -> None:
-        self._due: dict[Member, int] = {}
+        self.due: dict[Member, int] = {}
         self._held: dict[Member, list[int]] = {}
         self._away: dict[Member, int] = {}  # the first number of those who were turned away
         self._sent: dict[Member, int] = {}  # the latest number of those who have something held
 
-    def __bool__(self) -> bool:
-        return bool(self._due)
-
     def owe(self, member: Member, number: int) -> None:
         """`member` has sent update `number`."""
-        self._due[member] = number
+        self.due[member] = number
 
     def hold(self, member: Member, number: int) -> None:
         """Update `number` of `member` has come too early; 0 if it does not number them."""
@@ -40,7 +41,7 @@ class Receipts:
         held.remove(number)
         # What waits for others is behind this one; and a receipt that waited for the last of them is due.
         if member in self._sent:
-            self._due.setdefault(member, self._sent[member])
+            self.due.setdefault(member, self._sent[member])
         if not held:
             del self._held[member]
             self._sent.pop(member, None)
@@ -59,7 +60,7 @@ class Receipts:
 
     def take(self) -> dict[Member, int]:
         """What each member can be given a receipt for now."""
-        due, self._due = self._due, {}
+        due, self.due = self.due, {}
         for member, held in self._held.items():
             if member in due:
                 self._sent[member] = due[member]
@@ -72,14 +73,14 @@ class Receipts:
 
     def forget(self, member: Member) -> None:
         """`member` is gone."""
-        self._due.pop(member, None)
+        self.due.pop(member, None)
         self._held.pop(member, None)
         self._away.pop(member, None)
         self._sent.pop(member, None)
 
     def pass_on(self, old: Member, new: Member) -> None:
         """`new` goes on in place of `old`."""
-        for numbers in (self._due, self._away, self._sent):
+        for numbers in (self.due, self._away, self._sent):
             if old in numbers:
                 numbers[new] = numbers.pop(old)
         if old in self._held:

@@ -57,13 +57,13 @@ class Room(Gathering):
         "_pending",
         "_step2",
         "_step2_generation",
-        "_turned_away",
         "closed",
         "document",
         "document_id",
         "journal",
         "opened",
         "seeds",
+        "turned_away",
         "updates",
     )
 
@@ -87,7 +87,7 @@ class Room(Gathering):
         self.updates = 0
         self.closed = False  # set by the hub when the room has left the map: join another one
         self._pending: list[tuple[bytes, Member, int]] = []  # updates of this pass: bytes, sender, number
-        self._turned_away: dict[Member, None] = {}  # whose updates were refused for want of room
+        self.turned_away: dict[Member, None] = {}  # whose updates were refused for want of room
         self._clients = 0  # in the document when it was last looked at for others' seeds
         self._step2: dict[Dialect, bytes] = {}  # frames with the whole document, while it stays as it is
         self._step2_generation = -1
@@ -119,7 +119,7 @@ class Room(Gathering):
 
     def _turn_away(self, member: Member, number: int, error: InvalidMessage) -> None:
         """Refuse an update for now; its sender is asked for it again."""
-        self._turned_away[member] = None
+        self.turned_away[member] = None
         if not member.dialect.numbers_updates:
             # Its receipts cannot tell of which updates they are not.
             self._receipts.turn_away(member, number)
@@ -249,7 +249,7 @@ class Room(Gathering):
 
     def ask_again(self) -> None:
         """Updates can be taken again: ask those whose updates were refused for what they have."""
-        members, self._turned_away = self._turned_away, {}
+        members, self.turned_away = self.turned_away, {}
         for member in members:
             member.reply(SyncStep1(self.document.state_vector()))
 
@@ -296,5 +296,5 @@ class Room(Gathering):
         self.broadcast()
         if self._turns:
             self._note_told()
-        if self._receipts:
+        if self._receipts.due:
             self.journal.promise(self._receipts.take())

@@ -103,7 +103,7 @@ class Rooms:
         self._metrics = metrics
         self._crew = crew
         self._events = events
-        self._pass = LoopPass(metrics)
+        self._pass = LoopPass(metrics, self.caretaker.saver.hear)
 
     def enter(self, document_id: str, span: Span | None = None) -> Room:
         """The document's room, opened if need be, as a part of `span`. Switches greenlets unless it is open already.
@@ -194,12 +194,14 @@ class Rooms:
             self._settings.max_awareness_size,
             seeds,
         )
-        self.caretaker.attach(room)
+        journal.room = room
         room.on_visit = self._visit
         self.map[loaded.document_id] = room
         self._events.tell("opened", loaded.document_id)
         for wanted in waiting:
             wanted.set(room)
+        if journal.abandoned:
+            self._gone(room)
 
     def _unload(self, room: Room) -> None:
         if not room.closed and room.deserted and self.caretaker.may_go(room):

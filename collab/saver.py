@@ -1,70 +1,58 @@
-"""The writer: what all rooms have gained goes to the store in one go, off the loop, and then the receipts go out.
+"""Between the rooms and the writer: has what they gained written, and tells them of it, receipts first.
 
 Invariants borne here:
 
-* There is one write at a time, and what it holds is kept until it is stored: when the store fails, the same records
-  are tried again, after pauses that grow. Rooms go on meanwhile; what they gain waits in their journals.
-* A room's journal hears of what is stored only after the store has said that it is safe.
-* Nothing that the store does, or what traces it, can end this greenlet.
+* Nobody hears that something is stored before the store has said that it is safe.
+* All of this happens on the loop's thread and switches no greenlets, but for `flush` and `close`.
+* One room's fault keeps no other from being told; what traces a write can cost no more than its span.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from gevent import GreenletExit, sleep
+from gevent import get_hub
 from gevent.event import Event
 
-from collab.clock import now
 from collab.config import Settings
+from collab.crew import Crew
 from collab.errors import StoreError
-from collab.logs import logger, tell_fault
+from collab.journal import Journal, Unstored
+from collab.logs import logger, tell, tell_fault
 from collab.metrics import Metrics
-from collab.offloop import OffLoop
-from collab.room import Room
-from collab.stores.base import Record, Store
-from collab.updates import contain, merge
+from collab.offloop import start_thread
+from collab.stores.base import Store
+from collab.writer import Outcome, Writer
 
 if TYPE_CHECKING:
     from collab.traced import Traces
 
-FIRST_PAUSE: Final = 0.1
-LONGEST_PAUSE: Final = 5.0
-"""Seconds between tries while the store fails."""
+CANNOT_STORE: Final = (
+    "Changes cannot be stored. They are kept in memory, up to COLLAB_MAX_UNSTORED bytes, not acknowledged, and lost if "
+    "this process ends; storing is tried again all the time."
+)
 
 PATIENCE: Final = 5.0
 """Seconds for which the store may be at one call before that is called trouble."""
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 log = logger(__name__)
 
 
-class _Entry(NamedTuple):
-    """What a room gained."""
-
-    room: Room
-    changes: int
-    """As its journal counts them."""
-    records: list[Record]
-    unstored: int
-    """Bytes, as its journal has counted them."""
-    size: int
-    """Bytes of the records."""
-
-
 class Saver:
-    """Writes what rooms gain.
+    """Sees to it that what rooms gain is stored.
 
     Args:
         store: nobody else's.
+        unstored: what they have gained.
         settings: times.
         metrics: where to count.
-        on_stored: called with each room of which something was stored.
-        on_gone: called with each room whose document is another one in the store by now, or none.
+        on_stored: called with the journals of which something was stored.
+        on_clean: called with each journal that had to hear of it, when the store has all of it.
+        on_gone: called with each journal whose document is another one in the store by now, or none.
 
     Attributes:
         traces: where spans are made of it, if they are.
@@ -74,184 +62,143 @@ class Saver:
     def __init__(
         self,
         store: Store,
+        unstored: Unstored,
         settings: Settings,
         metrics: Metrics,
-        on_stored: Callable[[Room], None],
-        on_gone: Callable[[Room], None],
+        on_stored: Callable[[Sequence[Journal]], None],
+        on_clean: Callable[[Journal], None],
+        on_gone: Callable[[Journal], None],
     ) -> None:
         self.trouble: str | None = None
         self.traces: Traces | None = None
-        self._off = OffLoop(store)
-        self._interval = settings.flush_interval if store.blocking else 0.0
+        self._unstored = unstored
+        self._writer = Writer(store, unstored, settings.flush_interval if store.blocking else 0.0)
         self._metrics = metrics
         self._on_stored = on_stored
+        self._on_clean = on_clean
         self._on_gone = on_gone
-        self._dirty: dict[Room, None] = {}
-        self._dirty_since = float("inf")  # when the first of them came
-        self._writing_since = float("inf")  # when the first of those came that are being stored
-        self._doubted = True
-        self._since: float | None = None  # when the call began that the store is at
-        self._work = Event()
-        self._work.set()
         self._idle = Event()
-        self._idle.set()
-        self._hurry = Event()
-        self._over = False
+        self._ended: Event | None = None
+        self._watcher: Any = None
 
-    def want(self, room: Room) -> None:
-        """`room` has something to store. Does not switch greenlets."""
-        if not self._dirty:
-            self._dirty_since = now()
-            self._idle.clear()
-            self._work.set()
-        self._dirty[room] = None
+    def start(self, crew: Crew) -> None:
+        """Begin to write; in the process that serves, since threads do not survive a fork."""
+        self._ended = Event()
+        loop = get_hub().loop
+        # Not at once: what other rooms gain in this pass goes along, and the two threads do not fight over the GIL.
+        self._unstored.wake = partial(loop.run_callback, self._writer.wake)
+        if not self._writer.store.blocking:
+            crew.spawn("writer", self._writer.run, self.hear)
+            return
+        self._watcher = loop.async_(ref=False)
+        self._watcher.start(self.hear)
+        start_thread(partial(self._writer.run, self._watcher.send))
 
     def doubt(self) -> None:
-        """Somebody could not use the store: find out whether it can be written to, and say so. Does not switch."""
-        self._doubted = True
-        self._work.set()
+        """Somebody could not use the store: find out whether it can be written to, and say so."""
+        self._writer.doubt()
 
     def age(self, at: float) -> float:
         """Seconds for which the oldest of all that is not stored yet has waited."""
-        return max(0.0, at - min(self._dirty_since, self._writing_since))
+        return max(0.0, at - self._unstored.oldest) if self._unstored.behind else 0.0
 
     def complaint(self, at: float) -> str | None:
         """Why changes are not stored at present, if they are not."""
-        if self.trouble is None and self._since is not None and at - self._since > PATIENCE:
-            return f"the store (COLLAB_STORE) has not answered for {at - self._since:.0f} s"
+        since = self._writer.since
+        if self.trouble is None and since is not None and at - since > PATIENCE:
+            return f"the store (COLLAB_STORE) has not answered for {at - since:.0f} s"
         return self.trouble
-
-    def run(self) -> None:
-        """The saver greenlet."""
-        while True:
-            self._work.wait()
-            if self._over:
-                return
-            self._work.clear()
-            if self._doubted:
-                self._doubted = False
-                self._insist(self._off.store.check)
-            rooms, self._dirty = self._dirty, {}
-            self._writing_since, self._dirty_since = self._dirty_since, float("inf")
-            next_at = now() + self._interval
-            self._store([entry for entry in map(self._entry, rooms) if entry.records])
-            self._writing_since = float("inf")
-            if not self._dirty:
-                self._idle.set()
-            pause = next_at - now()
-            if pause > 0:
-                self._hurry.wait(pause)
 
     def flush(self, timeout: float) -> bool:
         """Wait until all is stored, at most so many seconds; whether it is. Switches greenlets."""
-        self._hurry.set()
-        stored = bool(self._idle.wait(timeout))
-        self._hurry.clear()
+        self._idle.clear()
+        self._writer.hurry(True)
+        stored = not self._unstored.behind or bool(self._idle.wait(timeout))
+        self._writer.hurry(False)
         return stored
 
     def stop(self) -> None:
         """End; what is not stored by now is lost with the process."""
-        self._over = True
-        self._work.set()
-        self._hurry.set()
+        self._writer.stop()
 
     def close(self, timeout: float) -> None:
-        """Let go of the store. Switches greenlets."""
-        self._off.close(timeout)
+        """Let go of the store; what it is at is not waited for longer. Switches greenlets."""
+        if self._ended is None:
+            self._writer.store.close()
+        elif not self._ended.wait(timeout):
+            log.warning("The store is still at work, and is not waited for")
 
-    def _entry(self, room: Room) -> _Entry:
-        journal = room.journal
-        changes, updates, size = journal.take()
-        if len(updates) > 1:
-            try:
-                updates = [merge(updates)]
-            except BaseException as error:
-                contain(error)
-        records = [Record(room.document_id, journal.epoch, update, journal.new) for update in updates]
-        return _Entry(room, changes, records, size, sum(map(len, updates)))
+    # ---- what has become of it
 
-    def _store(self, entries: list[_Entry]) -> None:
-        if not entries:
+    def hear(self) -> None:
+        """Tell who waits for it what has become of what rooms gained."""
+        outcomes = self._writer.outcomes
+        while outcomes:
+            outcome = outcomes.popleft()
+            self._unstored.free(outcome.freed)
+            if outcome.error is not None:
+                self._failed(outcome.error)
+            else:
+                self._succeeded(outcome)
+        if self._writer.ended and self._ended is not None:
+            if self._watcher is not None:
+                self._watcher.stop()  # not closed: the writer is about to call it, if it has not yet
+            self._ended.set()
+
+    def _succeeded(self, outcome: Outcome) -> None:
+        if self.trouble is not None:
+            self.trouble = None
+            tell(log, logging.WARNING, "Changes can be stored again; what had waited is stored.")
+        if not outcome.journals:
             return
-        with self._traced([entry.room for entry in entries]):
-            gone = self._append([record for entry in entries for record in entry.records])
-        for entry in entries:
-            try:
-                self._settle(entry, entry.room.document_id in gone)
-            except Exception:  # one room's fault must not keep the others from being stored
-                self._metrics.count("room_faults")
-                for member in entry.room.members():
-                    member.lost()
-                tell_fault(log, "A room could not be told that its changes are stored; its members have to come again")
+        # Before anybody can hear that all is stored up to there.
+        for journal in outcome.gone:
+            journal.abandon()
+        self._unstored.stored, self._unstored.oldest = outcome.number, outcome.gathered
+        self._measure(outcome)
+        if not self._unstored.behind:
+            self._idle.set()
+        for journal in outcome.gone:
+            self._do(self._on_gone, journal)
+        for journal in list(self._unstored.waiting):
+            self._do(self._tell, journal)
+        self._on_stored(outcome.journals)
 
-    @contextmanager
-    def _traced(self, rooms: list[Room]) -> Iterator[None]:
-        """A span around what is done meanwhile, if one of the rooms is traced; a fault in that costs the span alone."""
-        span = None
+    def _do(self, work: Callable[[Journal], None], journal: Journal) -> None:
+        try:
+            work(journal)
+        except BaseException:
+            self._metrics.count("room_faults")
+            for member in journal.room.members() if journal.room is not None else ():
+                member.lost()
+            tell_fault(log, "A room could not be told that its changes are stored; its members have to come again")
+
+    def _tell(self, journal: Journal) -> None:
+        clean = journal.clean
+        if clean:
+            del self._unstored.waiting[journal]
+        journal.settle()
+        if clean:
+            self._on_clean(journal)
+
+    def _measure(self, outcome: Outcome) -> None:
+        if outcome.records:
+            self._metrics.histograms["store_write_seconds"].observe(outcome.seconds)
+            self._metrics.histograms["store_write_records"].observe(outcome.records)
         if self.traces is not None:
             try:
-                span = self.traces.store(rooms)
+                ended = outcome.begun + outcome.seconds
+                self.traces.stored(outcome.number, len(outcome.journals), outcome.begun, ended)
             except Exception:
-                self._lost_span()
-        yield
-        if span is not None:
-            try:
-                span.end()
-            except Exception:
-                self._lost_span()
+                self._metrics.count("spans_dropped")
+                tell_fault(log, "A write to the store could not be traced; it was made all the same")
 
-    def _lost_span(self) -> None:
-        self._metrics.count("spans_dropped")
-        tell_fault(log, "A write to the store could not be traced; it was made all the same")
-
-    def _settle(self, entry: _Entry, gone: bool) -> None:
-        room = entry.room
-        room.journal.unstored.change(-entry.unstored)
-        if gone:
-            self._on_gone(room)
-        else:
-            room.journal.settle(entry.changes, entry.size)
-            self._on_stored(room)
-
-    def _append(self, records: list[Record]) -> frozenset[str]:
-        started = now()
-        gone = self._insist(self._off.store.append, records)
-        self._metrics.histograms["store_write_seconds"].observe(now() - started)
-        self._metrics.histograms["store_write_records"].observe(len(records))
-        return gone
-
-    def _insist(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the store until it does what is asked."""
-        pause = FIRST_PAUSE
-        while True:
-            self._since = now()
-            try:
-                answer = self._off.call(method, *args, **kwargs)
-            except Exception as error:  # a fault of ours must not lose anything either
-                self._failed(error)
-                if self._over:
-                    raise GreenletExit from error
-                if self._hurry.wait(pause):
-                    sleep(FIRST_PAUSE)
-                pause = min(2 * pause, LONGEST_PAUSE)
-            else:
-                self._succeeded()
-                return answer
-            finally:
-                self._since = None
-
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         self._metrics.count("store_failures")
-        if self.trouble is None:
-            log.error(
-                "Changes cannot be stored. They are kept in memory, up to COLLAB_MAX_UNSTORED bytes, not acknowledged, "
-                "and lost if this process ends; storing is tried again all the time. %s",
-                error,
-                exc_info=None if isinstance(error, StoreError) else error,
-            )
-        self.trouble = str(error)
-
-    def _succeeded(self) -> None:
-        if self.trouble is not None:
-            log.warning("Changes can be stored again; what had waited is stored.")
-            self.trouble = None
+        first, self.trouble = self.trouble is None, str(error)
+        if not first:
+            return
+        if isinstance(error, StoreError):
+            tell(log, logging.ERROR, CANNOT_STORE + " %(error)s", error=error)
+        else:  # a fault of ours
+            tell_fault(log, CANNOT_STORE, "".join(traceback.format_exception(error)))

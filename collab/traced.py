@@ -9,7 +9,8 @@ place of others where something is sampled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from collab.config import Settings
@@ -27,8 +28,8 @@ PROCESS_MESSAGE: Final = "WebSocket.ProcessMessage"
 MAX_LINKS: Final = 128
 """Messages that a commit, or commits that a write tells that it follows from."""
 
-MAX_ROOMS: Final = 1024
-"""Rooms of which it is remembered which commits wait for the store."""
+MAX_COMMITS: Final = 4096
+"""Commits of which it is remembered that they wait for the store."""
 
 Take = Callable[[bytes, bool], None]
 
@@ -46,7 +47,7 @@ class Traces:
         self._exporting = Exporting(settings, metrics)
         self.connect = Tracing(settings, metrics, self._exporting.put).connect
         self._messages: dict[Room, list[Span]] = {}  # that take effect at the end of this loop pass
-        self._commits: dict[Room, list[Span]] = {}  # that are not stored yet
+        self._commits: deque[tuple[int, Span]] = deque(maxlen=MAX_COMMITS)  # not stored yet, as `Unstored` numbers them
         crew.spawn("traces", self._exporting.run)
 
     def close(self) -> None:
@@ -103,16 +104,18 @@ class Traces:
             room.flush()
             commit.set({"updates": room.updates - before})
         if room.journal.changes > changes:
-            if len(self._commits) >= MAX_ROOMS:
-                del self._commits[next(iter(self._commits))]
-            _add(self._commits.setdefault(room, []), commit)
+            self._commits.append((room.journal.latest, commit))
 
-    def store(self, rooms: Sequence[Room]) -> Span | None:
-        """What these rooms have gained is about to be stored; None if nobody of them is traced."""
-        commits = [commit for room in rooms for commit in self._commits.pop(room, ())] if self._commits else []
-        if not commits:
-            return None
-        return commits[0].child("store", {"rooms": len(rooms)}, commits[1 : MAX_LINKS + 1])
+    def stored(self, number: int, rooms: int, begun: float, ended: float) -> None:
+        """All up to a number of `Unstored` was stored from `begun` to `ended`, seconds since 1970, in so many rooms.
+
+        Nothing if nobody of them is traced.
+        """
+        commits: list[Span] = []
+        while self._commits and self._commits[0][0] <= number:
+            commits.append(self._commits.popleft()[1])
+        if commits:
+            commits[0].child("store", {"rooms": rooms}, commits[1 : MAX_LINKS + 1], begun).end(at=ended)
 
 
 def _add(spans: list[Span], span: Span) -> None:

@@ -60,7 +60,10 @@ def check(settings: Settings) -> None:
 
 
 class Span:
-    """Something that is being done and is sampled; it began when this was made."""
+    """Something that is being done and is sampled; it began when this was made, where nothing else is said.
+
+    Times are seconds since 1970.
+    """
 
     __slots__ = ("_span", "_tracing")
 
@@ -68,9 +71,11 @@ class Span:
         self._tracing = tracing
         self._span = span
 
-    def child(self, name: str, attributes: Mapping[str, Value], links: Iterable[Span] = ()) -> Span:
+    def child(
+        self, name: str, attributes: Mapping[str, Value], links: Iterable[Span] = (), begun: float | None = None
+    ) -> Span:
         """A part of this, or what follows from it; `links` are what it follows from beside."""
-        return self._tracing.begin(name, attributes, self._span, [link._span for link in links])
+        return self._tracing.begin(name, attributes, self._span, [link._span for link in links], begun)
 
     def offshoot(self, name: str) -> Span | None:
         """As `child`, for what a client does as often as it likes; None when that is too often to be traced."""
@@ -80,11 +85,11 @@ class Span:
         """Say more of it."""
         self._span.set_attributes(attributes)
 
-    def end(self, error: str = "") -> None:
+    def end(self, error: str = "", at: float | None = None) -> None:
         """It is done, or has failed with `error`."""
         if error:
             self._tracing.mark_failed(self._span, error)
-        self._span.end()
+        self._span.end(_nanoseconds(at))
 
     def __enter__(self) -> Span:
         return self
@@ -92,6 +97,10 @@ class Span:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         # The error's text may have something in it that is nobody's business.
         self.end("" if kind is None else kind.__name__)
+
+
+def _nanoseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1e9)
 
 
 def within(span: Span | None, name: str, work: Callable[..., object], document_id: str) -> Callable[..., object]:
@@ -153,12 +162,18 @@ class Tracing:
         return Span(self, span)
 
     def begin(
-        self, name: str, attributes: Mapping[str, Value], parent: OtelSpan, links: Iterable[OtelSpan] = ()
+        self,
+        name: str,
+        attributes: Mapping[str, Value],
+        parent: OtelSpan,
+        links: Iterable[OtelSpan] = (),
+        begun: float | None = None,
     ) -> Span:
         """A span below another one."""
         context = self._trace.set_span_in_context(parent, self._nowhere)
         linked = [self._trace.Link(link.get_span_context()) for link in links]
-        return Span(self, self._tracer.start_span(name, context, attributes=attributes, links=linked))
+        at = _nanoseconds(begun)
+        return Span(self, self._tracer.start_span(name, context, attributes=attributes, links=linked, start_time=at))
 
     def mark_failed(self, span: OtelSpan, error: str) -> None:
         """What `span` is of has failed."""

@@ -232,8 +232,8 @@ class Versions:
                 self._rooms.release(room)
 
     def _wait_stored(self, room: Room) -> None:
-        changes, deadline = room.journal.changes, now() + STORE_TIMEOUT
-        while room.journal.stored < changes:
+        latest, deadline = room.journal.latest, now() + STORE_TIMEOUT
+        while room.journal.unstored.stored < latest:
             if now() >= deadline:
                 raise StoreError("it was done, but is not stored yet; it will be as soon as that can be")
             sleep(0.01)
@@ -245,7 +245,7 @@ class Versions:
 
 
 def _check_open(room: Room) -> None:
-    if room.closed:
+    if room.closed or room.journal.abandoned:
         raise _changed()
 
 

@@ -476,9 +476,9 @@ def test_nothing_is_restored_while_the_store_is_away_and_memory_is_full() -> Non
         saved = store.save_version("doc", "e1", editor.doc.get_update(), "good")
         assert saved is not None
         store.append([Record("doc", "e1", editor.delete(0, 4), False)])
-        hub.caretaker.archive.unstored.change(1)
+        hub.caretaker.archive.unstored.free(-1)
         answer = client.post(f"/api/versions/{saved.id}/restore?document=doc")
-        hub.caretaker.archive.unstored.change(-1)
+        hub.caretaker.archive.unstored.free(1)
         assert answer.status_code == 503
         assert answer.json is not None and answer.json["error"]["code"] == "store_unavailable"
 

@@ -126,7 +126,7 @@ def test_who_sends_no_message_for_the_idle_timeout_is_closed_and_pongs_do_not_co
         hub.clean_up(busy.connection.active + 299.9)
         settle()
         messages = busy.received()
-        hub.clean_up(idle.connection.active + 300)
+        hub.clean_up(idle.connection.active + 300.1)
         settle()
         assert idle.received() == [Closed(4508, "no activity")]
         assert messages == [{"type": "pong"}]

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from members import Recorder
-from ydocs import Editor
 
 from collab.journal import MANY, RECORD_COST, UPDATE_COST, Journal, Unstored
 
 
-def journal(*, limit: int = 1000, at_once: bool = False) -> Journal:
-    return Journal(Unstored(limit), "epoch", new=True, at_once=at_once)
+def journal(unstored: Unstored | None = None, *, at_once: bool = False) -> Journal:
+    return Journal(unstored or Unstored(1000), "doc", "epoch", new=True, at_once=at_once)
+
+
+def store(book: Journal, count: int = 1) -> list[bytes]:
+    """Stand in for the writer: what of all rooms is stored now."""
+    unstored = book.unstored
+    gains = [unstored.gains.popleft() for _ in range(count)]
+    unstored.stored += count
+    unstored.free(sum(cost for _, _, cost, _ in gains))
+    for waiting in list(unstored.waiting):
+        waiting.settle()
+    return [update for _, updates, *_ in gains for update in updates]
 
 
 def test_what_comes_in_while_the_store_writes_is_still_unstored_afterwards() -> None:
     book = journal()
     book.record([b"first"])
-    changes, updates, _ = book.take()
-    assert updates == [b"first"]
     book.record([b"second"])
-    book.settle(changes, 5)
+    assert store(book) == [b"first"]
     assert not book.clean
-    changes, updates, _ = book.take()
-    assert updates == [b"second"]
-    book.settle(changes, 6)
+    assert store(book) == [b"second"]
     assert book.clean
+
+
+def test_what_other_rooms_gain_does_not_make_a_journal_unclean() -> None:
+    unstored = Unstored(1000)
+    one, two = journal(unstored), journal(unstored)
+    one.record([b"x"])
+    two.record([b"y"])
+    store(one)
+    assert (one.clean, two.clean, unstored.behind) == (True, False, 1)
+    assert (one.new, two.new) == (False, True)
 
 
 def test_a_receipt_waits_for_what_was_recorded_before_it_and_for_nothing_else() -> None:
@@ -32,14 +48,12 @@ def test_a_receipt_waits_for_what_was_recorded_before_it_and_for_nothing_else() 
     assert alice.confirmed == [1], "nothing was unstored"
     book.record([b"x"])
     book.promise({alice: 2})
-    first, _, _ = book.take()
     book.record([b"y"])
     book.promise({alice: 3, bob: 1})
     assert (alice.confirmed, bob.confirmed) == ([1], [])
-    book.settle(first, 1)
+    store(book)
     assert (alice.confirmed, bob.confirmed) == ([1, 2], [])
-    second, _, _ = book.take()
-    book.settle(second, 1)
+    store(book)
     assert (alice.confirmed, bob.confirmed) == ([1, 2, 3], [1])
 
 
@@ -49,8 +63,7 @@ def test_receipts_that_one_write_makes_good_come_as_one() -> None:
         book.record([b"x"])
         book.promise({alice: number})
     book.promise({alice: 4})
-    changes, _, _ = book.take()
-    book.settle(changes, 3)
+    store(book, 3)
     assert alice.confirmed == [4]
 
 
@@ -58,79 +71,90 @@ def test_receipts_do_not_wait_where_applied_is_enough() -> None:
     book, alice = journal(at_once=True), Recorder("alice")
     book.record([b"x"])
     book.promise({alice: 1})
-    assert alice.confirmed == [1]
+    assert alice.confirmed == [1] and not book.unstored.waiting
 
 
-def test_the_store_is_asked_for_once_for_all_that_it_can_take_at_once() -> None:
-    book, calls = journal(), []
-    book.record([b"before"])
-    book.attach(lambda: calls.append(1))
-    assert calls == [1], "what a document begins with is stored as well"
+def test_only_the_first_that_a_new_document_gains_makes_it() -> None:
+    book = journal()
+    assert book.new
+    book.record([b"seed"])
     book.record([b"more"])
-    assert calls == [1]
-    book.take()
+    assert [new for *_, new in book.unstored.gains] == [True, False]
+    assert book.new, "the store may not have it yet"
+    store(book)
+    assert not book.new
+
+
+def test_who_sleeps_is_woken_when_there_is_something_to_store() -> None:
+    book, calls = journal(), []
+    book.unstored.wake = lambda: calls.append(1)
     book.record([b"x"])
-    assert calls == [1, 1]
+    assert calls == [], "it is awake"
+    book.unstored.asleep = True
+    book.record([b"y"])
+    assert calls == [1]
 
 
-def test_what_waits_is_counted_over_all_rooms_and_given_back() -> None:
+def test_what_waits_is_counted_over_all_rooms() -> None:
     limit = 3 * UPDATE_COST + 10
     shared = Unstored(limit)
-    one, two = Journal(shared, "e", new=True), Journal(shared, "f", new=True)
+    one, two = journal(shared), journal(shared)
     one.record([b"12345"])
     assert not shared.full
     two.record([b"123", b"45"])
     assert (shared.size, shared.full) == (limit, True)
-    two.abandon()
-    assert (shared.size, shared.full, two.clean) == (UPDATE_COST + 5, False, True)
-    _, updates, size = one.take()
-    assert (updates, size) == ([b"12345"], UPDATE_COST + 5)
+    store(one)
+    assert (shared.size, shared.full) == (2 * UPDATE_COST + 5, False)
 
 
-def test_what_waits_for_long_is_joined_and_takes_less_room() -> None:
-    shared, editor = Unstored(1 << 30), Editor()
-    book = Journal(shared, "e", new=True)
-    for _ in range(3 * MANY):
-        book.record([editor.type("x")])
-    _, updates, size = book.take()
-    assert len(updates) < MANY
-    assert shared.size == size < 3 * MANY * UPDATE_COST
-    again = Editor()
-    for update in updates:
-        again.doc.apply_update(update)
-    assert str(again) == "x" * 3 * MANY
-
-
-def test_receipts_of_a_long_wait_are_kept_once_for_each_member() -> None:
-    book, member = journal(), Recorder()
+def test_nobody_is_given_a_receipt_for_what_a_document_gains_that_is_no_more() -> None:
+    book, alice = journal(), Recorder("alice")
     book.record([b"x"])
-    book.take()
+    book.promise({alice: 1})
+    book.abandon()
+    assert book.clean and book.finished == book.changes
+    book.record([b"y"])
+    book.promise({alice: 2})
+    store(book, 2)
+    book.promise({alice: 3})
+    assert alice.confirmed == []
+    assert book.unstored.size == 0
+
+
+def test_receipts_of_a_long_wait_are_bounded_and_the_latest_is_given_last() -> None:
+    book, member = journal(), Recorder()
     for number in range(1, 1000):
         book.record([b"x"])
         book.promise({member: number})
-    assert len(book._receipts) == 1
-    changes, _, _ = book.take()
-    book.settle(changes, 1)
-    assert member.confirmed == [999]
+    assert len(book._receipts) == MANY
+    store(book, 500)
+    assert member.confirmed == [MANY - 1]
+    store(book, 499)
+    assert member.confirmed == [MANY - 1, 999]
 
 
 def test_the_sizes_in_the_store_are_followed() -> None:
     book = journal()
-    book.record([b"12345"])
-    changes, _, _ = book.take()
-    book.settle(changes, 5)
-    assert (book.base, book.tail, book.new) == (0, 5 + RECORD_COST, False)
+    book.record([b"12345", b"67"])
+    assert (book.base, book.tail) == (0, 7 + 2 * RECORD_COST)
 
 
-def test_what_waits_is_told_until_it_is_stored() -> None:
+def test_what_waits_in_a_room_is_told_until_it_is_stored() -> None:
     book = journal()
-    book.record([b"first"])
-    first = len(b"first") + UPDATE_COST
-    assert book.waiting == first
-    changes, _, _ = book.take()
-    book.record([b"second"])
-    assert book.waiting == first + len(b"second") + UPDATE_COST, "what is being written is not stored yet"
-    book.settle(changes, 5)
-    assert book.waiting == len(b"second") + UPDATE_COST
-    book.abandon()
+    one = 1 + UPDATE_COST
+    book.record([b"1"])
+    book.record([b"2"])
+    assert book.waiting == 2 * one
+    store(book, 2)
+    assert book.waiting == 0
+    book.record([b"3"])
+    book.record([b"4"])
+    assert book.waiting == 2 * one
+    store(book)
+    assert one <= book.waiting <= 2 * one
+    for _ in range(100):  # it never comes to rest
+        book.record([b"x"])
+        store(book)
+        assert one <= book.waiting <= 3 * one
+    store(book)
     assert book.waiting == 0

@@ -49,6 +49,7 @@ LAYERS = (
         "seat",
         "shared",
         "offloop",
+        "writer",
         "saver",
         "archive",
         "caretaker",

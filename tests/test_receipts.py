@@ -12,7 +12,7 @@ def test_a_receipt_reaches_as_far_as_was_sent() -> None:
     for number in (1, 2, 3):
         receipts.owe(alice, number)
     assert receipts.take() == {alice: 3}
-    assert not receipts
+    assert not receipts.due
     assert receipts.take() == {}
 
 
@@ -81,4 +81,4 @@ def test_who_is_turned_away_gets_a_receipt_when_all_of_it_has_come_again() -> No
     receipts.turn_away(again, 5)
     receipts.forget(again)
     receipts.take_up(again)
-    assert not receipts
+    assert not receipts.due

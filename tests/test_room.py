@@ -40,7 +40,7 @@ class Passes:
     def __init__(self, limit: int = 1 << 20) -> None:
         self.scheduled: list[Room] = []
         self.empty: list[Room] = []
-        journal = Journal(Unstored(limit), "epoch", new=True)
+        journal = Journal(Unstored(limit), "doc", "epoch", new=True)
         self.room = Room("doc", Document(), journal, self.scheduled.append, self.empty.append, Metrics(), 1000)
 
     def end(self) -> None:
@@ -51,10 +51,13 @@ class Passes:
 
     def store(self) -> list[bytes]:
         """Stand in for the saver, too: what is stored now."""
-        changes, updates, size = self.room.journal.take()
-        self.room.journal.settle(changes, sum(map(len, updates)))
-        self.room.journal.unstored.change(-size)
-        return updates
+        unstored = self.room.journal.unstored
+        stored = [update for _, updates, *_ in unstored.gains for update in updates]
+        unstored.free(sum(cost for _, _, cost, _ in unstored.gains))
+        unstored.gains.clear()
+        unstored.stored = unstored.newest
+        self.room.journal.settle()
+        return stored
 
 
 @pytest.fixture
