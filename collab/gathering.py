@@ -186,7 +186,7 @@ class Gathering:
 
     def tick(self, now: float) -> None:
         """Let go of those who have not come back, and look after presence."""
-        for member, until in list(self._absent.items()) if self._absent else ():
+        for member, until in list(self._absent.items()):
             if now >= until or self.presences.claimed(member):
                 del self._absent[member]
                 self._depart(member, now)

@@ -54,33 +54,21 @@ class Meter:
         flooding_since: since when more has come without a pause than may; None: it does not.
     """
 
-    __slots__ = ("__weakref__", "_at", "_messages", "_messages_rate", "_size", "_size_rate", "flooding_since")
+    __slots__ = ("__weakref__", "_messages", "_size", "flooding_since")
 
     def __init__(self, messages: float, size: float) -> None:
-        self._messages_rate = messages
-        self._size_rate = size
-        self._messages = messages * BURST
-        self._size = size * BURST
-        self._at = 0.0
+        self._messages = Bucket(messages)
+        self._size = Bucket(size)
         self.flooding_since: float | None = None
 
     def spend(self, messages: int, size: int, now: float) -> float:
         """So many messages and bytes have come; the seconds for which no more is to be read."""
-        passed = now - self._at
-        self._at = now
-        # Two buckets in one: it is asked at each read, and the levels are what they are for `Bucket`.
-        most = self._messages_rate * BURST
-        left = self._messages + passed * self._messages_rate
-        self._messages = left = (left if left < most else most) - messages
-        most = self._size_rate * BURST
-        room = self._size + passed * self._size_rate
-        self._size = room = (room if room < most else most) - size
-        if left >= 0 and room >= 0:
+        wait = max(self._messages.spend(messages, now), self._size.spend(size, now))
+        if not wait:
             self.flooding_since = None
-            return 0.0
-        if self.flooding_since is None:
+        elif self.flooding_since is None:
             self.flooding_since = now
-        return max(-left / self._messages_rate, -room / self._size_rate)
+        return wait
 
 
 class Turns:

@@ -160,8 +160,6 @@ class Presences:
 
     def tick(self, now: float) -> None:
         """Expire, renew, and settle the claims that have waited long enough."""
-        if not (self.awareness.records or self._claims):
-            return
         self._tell(self.awareness.expire(now))
         for client, claim in list(self._claims.items()):
             if now - claim.since < CLAIM_TIMEOUT:
