@@ -8,6 +8,7 @@ from threading import get_native_id
 
 import gevent
 import pytest
+from gevent.event import Event
 from members import Recorder
 from ydocs import Editor
 
@@ -55,6 +56,19 @@ class Desk:
         self.saver = Saver(
             self.store, self.unstored, settings, self.metrics, lambda _: None, self.clean.append, self.gone.append
         )
+        self._heard, self._hear = Event(), self.saver.hear
+        self.saver.hear = self._note  # type: ignore[method-assign]
+
+    def _note(self) -> None:
+        self._hear()
+        self._heard.set()
+
+    def until(self, true: Callable[[], object]) -> None:
+        """Wait for what becomes so when outcomes are heard, and do nothing that would have them heard."""
+        with gevent.Timeout(10):
+            while not true():
+                self._heard.clear()
+                self._heard.wait()
 
     def journal(self, document_id: str = "doc", epoch: str = "epoch") -> Journal:
         return Journal(self.unstored, document_id, epoch, new=True)
@@ -72,11 +86,11 @@ def desk() -> Iterator[Desk]:
     assert desk.store.closed
 
 
-def until(true: Callable[[], object]) -> None:
-    """Wait without telling the loop anything."""
+def turn_until(true: Callable[[], object]) -> None:
+    """Turn the loop until the thread has come so far, of which it tells nobody."""
     with gevent.Timeout(10):
         while not true():
-            gevent.sleep(0.001)
+            gevent.sleep(0)
 
 
 def text(updates: Sequence[bytes]) -> str:
@@ -92,8 +106,8 @@ def test_a_receipt_comes_though_nothing_else_happens_in_the_loop(desk: Desk) -> 
     for number in range(1, 4):
         book.record([Editor().type("x")])
         book.promise({alice: number})
-        until(lambda: alice.confirmed == list(range(1, number + 1)))  # noqa: B023
-        until(lambda: desk.unstored.asleep)  # so that it has to be woken for the next one
+        desk.until(lambda: alice.confirmed == list(range(1, number + 1)))  # noqa: B023
+        turn_until(lambda: desk.unstored.asleep)  # so that it has to be woken for the next one
     assert desk.store.threads and get_native_id() not in desk.store.threads
     assert desk.clean == [book] * 3
 
@@ -102,7 +116,7 @@ def test_nobody_who_waits_for_nothing_is_told(desk: Desk) -> None:
     desk.start()
     book = desk.journal()
     book.record([Editor().type("x")])
-    until(lambda: book.clean)
+    desk.until(lambda: book.clean)
     assert desk.clean == []
 
 
@@ -125,14 +139,14 @@ def test_what_comes_while_the_store_fails_is_stored_with_the_rest_joined_and_in_
         book.promise({alice: number})
     counted = desk.unstored.size
     assert counted > 500 * UPDATE_COST
-    until(lambda: desk.saver.trouble == "the disk is full" and desk.unstored.size < counted / 2)
+    desk.until(lambda: desk.saver.trouble == "the disk is full" and desk.unstored.size < counted / 2)
     book.record([editor.type("y")])
     book.promise({alice: 501})
     tries = desk.metrics.snapshot()["store_failures"]
-    until(lambda: desk.metrics.snapshot()["store_failures"] > tries + 1)  # type: ignore[operator]
+    desk.until(lambda: desk.metrics.snapshot()["store_failures"] > tries + 1)  # type: ignore[operator]
     assert alice.confirmed == []
     broken = False
-    until(lambda: book.clean)
+    desk.until(lambda: book.clean)
     assert alice.confirmed[-1] == 501
     assert desk.saver.trouble is None and desk.unstored.size == 0
     [records] = desk.store.writes
@@ -161,7 +175,7 @@ def test_a_fault_of_ours_is_a_try_that_has_failed(desk: Desk, monkeypatch: pytes
     desk.start()
     book = desk.journal()
     book.record([Editor().type("x")])
-    until(lambda: book.clean)
+    desk.until(lambda: book.clean)
     assert desk.metrics.snapshot()["store_failures"] == 3
     assert desk.unstored.size == 0 and next(iter(desk.store.list())).document_id == "doc"
 
@@ -177,7 +191,7 @@ def test_what_comes_while_the_store_is_at_work_goes_with_the_next_write(desk: De
     desk.start()
     first, second = desk.journal("first"), desk.journal("second")
     first.record([Editor().type("x")])
-    until(begun.is_set)
+    turn_until(begun.is_set)
     second.record([Editor().type("y")])
     assert desk.saver.age(desk.unstored.oldest + 7) == 7
     assert desk.saver.complaint(desk.saver._writer.since + 9) is not None  # type: ignore[operator]
@@ -208,11 +222,11 @@ def test_a_document_that_was_replaced_is_told_of_and_nobody_gets_its_receipts(de
     book.record([Editor().type("ours")])
     book.promise({alice: 1})
     other.record([Editor().type("x")])
-    until(lambda: other.clean)
+    desk.until(lambda: other.clean)
     assert (desk.gone, alice.confirmed, book.abandoned) == ([book], [], True)
     book.record([Editor().type("more")])
     other.record([Editor().type("y")])
-    until(lambda: not desk.unstored.behind)
+    desk.until(lambda: not desk.unstored.behind)
     assert desk.store.load("doc").epoch == "another"  # type: ignore[union-attr]
     assert [record.document_id for record in desk.store.writes[-1]] == ["other"], "nothing more of it is tried"
 
@@ -247,7 +261,7 @@ def test_a_fault_of_one_room_keeps_no_other_from_its_receipts(desk: Desk) -> Non
     for book, member in ((one, Faulty()), (other, alice)):
         book.record([Editor().type("x")])
         book.promise({member: 1})
-    until(lambda: alice.confirmed)
+    desk.until(lambda: alice.confirmed)
     assert desk.metrics.snapshot()["room_faults"] == 1
     assert not desk.unstored.waiting
 
