@@ -75,7 +75,7 @@ class Caretaker:
     def may_go(self, room: Room) -> bool:
         """Whether nothing is left to do for `room`, which nobody is in; if something is, it is begun or waited for."""
         if not room.journal.clean:
-            room.journal.unstored.waiting[room.journal] = None
+            room.journal.follow()
             return False
         if not self.archive.left_in_order(room):
             self._care(room, self.archive.leave_in_order)

@@ -214,6 +214,10 @@ class Journal:
         if self._receipts and (self._receipts[-1][0] == self.latest or len(self._receipts) >= MANY):
             receipts = {**self._receipts.pop()[1], **receipts}
         self._receipts.append((self.latest, receipts))
+        self.follow()
+
+    def follow(self) -> None:
+        """Hear of it when more is stored, until all of this is."""
         self.unstored.waiting[self] = None
 
     def settle(self) -> None:
