@@ -32,25 +32,24 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _is_ours(port: int) -> bool:
-    """Whether none of the other processes that run tests takes it; the lowest bit says what the system uses it for."""
+def _own_ports() -> Iterator[int]:
+    """The ports of this one of the processes that run tests, each once, in any order.
+
+    The system gives them to nobody by itself: those that it does could go to somebody's connection before a server
+    that was told to has bound its own, or while it is away.
+    """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return port // 2 % int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) == worker
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = range(10_000 + worker, 32_768, count)
+    yield from random.sample(ports, len(ports))
+
+
+_PORTS = _own_ports()
 
 
 def free_port() -> int:
-    """A port that is free now, and that only this process takes."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port = int(probe.getsockname()[1])
-        if _is_ours(port):
-            return port
-
-
-def lasting_port() -> int:
-    """A free port that the system gives nobody by itself, so that a server finds it free when it comes back."""
-    for port in filter(_is_ours, random.sample(range(10_000, 32_768), 1000)):
+    """A port that is free now, and stays so for who was told it."""
+    for port in _PORTS:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
             return port

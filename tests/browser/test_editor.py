@@ -16,7 +16,7 @@ import issuer
 import pytest
 from commandline import damage, opened, write
 from playwright.sync_api import expect
-from processes import Serve, Server, lasting_port
+from processes import Serve, Server, free_port
 
 from browser.conftest import ADMIN, Visit
 from browser.visitors import Visitor
@@ -190,7 +190,7 @@ def test_what_is_stored_survives_a_server_that_is_killed_and_what_is_written_mea
     serve: Serve, visit: Visit, tmp_path: Path, axe: str
 ) -> None:
     store = f"sqlite:///{tmp_path / 'c.db'}"
-    port = lasting_port()
+    port = free_port()
     running = serve(port=port, COLLAB_STORE=store)
     ann = visit(running, "/d/plan", expected=AWAY)
     bob = visit(running, "/d/plan", expected=AWAY)
@@ -208,7 +208,7 @@ def test_what_is_written_offline_waits_on_the_device_until_the_page_is_opened_ag
     serve: Serve, visit: Visit, tmp_path: Path
 ) -> None:
     store = f"sqlite:///{tmp_path / 'c.db'}"
-    port = lasting_port()
+    port = free_port()
     running = serve(port=port, COLLAB_STORE=store)
     ann = visit(running, "/d/plan", expected=AWAY).type("shared").has("Stored")
     context = ann.page.context

@@ -17,7 +17,7 @@ import pytest
 from interop.conftest import run_node
 from interop.typists import Copy, Typists
 from nginx import Nginx, running_nginx
-from processes import HOST, SERVE, Server, lasting_port
+from processes import HOST, SERVE, Server, free_port
 
 CLIENTS = 200
 PROCESSES = 3
@@ -71,7 +71,7 @@ class Service:
     """
 
     def __init__(self, folder: Path, keeps_socket: bool) -> None:
-        self.port = lasting_port()
+        self.port = free_port()
         self.store = f"sqlite:///{folder / 'collab.db'}"
         self._socket = socket.create_server((HOST, self.port), backlog=2048) if keeps_socket else None
         self._running = self._start()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from interop.typists import Typists, at_rest
 from postgres import PostgreSQL
-from processes import Serve, Server, lasting_port
+from processes import Serve, Server, free_port
 
 SETTINGS: dict[str, Any] = {
     "COLLAB_COMPACT_SIZE": 2000,
@@ -37,7 +37,7 @@ def end(server: Server, typists: Typists, in_order: bool) -> Mapping[str, int]:
 
 def crash(url: str, rounds: int, typists: Typists, serve: Serve) -> None:
     """End servers at random moments, and look each time at what is left of the documents."""
-    choose, port = random.Random(typists.seed), lasting_port()
+    choose, port = random.Random(typists.seed), free_port()
     records = versions = compacted = 0
     print(f"seed {typists.seed}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from interop.typists import Typists
 from postgres import PostgreSQL
-from processes import Serve, Server, lasting_port
+from processes import Serve, Server, free_port
 
 Start = Callable[[int], Typists]
 Place = Callable[[], str]
@@ -33,7 +33,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 def test_clients_bring_their_document_back_to_a_store_that_has_lost_it(
     place: Place, start_typists: Start, serve: Serve
 ) -> None:
-    typists, port, url = start_typists(1), lasting_port(), place()
+    typists, port, url = start_typists(1), free_port(), place()
     server = serve(port=port, COLLAB_STORE=url)
     typists.join(server, "doc", False, **KINDS)
     typists.type()
@@ -62,7 +62,7 @@ def test_clients_bring_their_document_back_to_a_store_that_has_lost_it(
 def test_a_document_that_began_with_a_text_has_it_once_when_the_store_has_lost_it(
     tmp_path: Path, start_typists: Start, serve: Serve, later: str
 ) -> None:
-    typists, port = start_typists(2), lasting_port()
+    typists, port = start_typists(2), free_port()
     server = serve(SEEDED, port=port, COLLAB_STORE=f"sqlite:///{tmp_path / 'a.db'}", SEED="seed:1;")
     typists.join(server, "doc", False, **KINDS)
     typists.type()
@@ -84,7 +84,7 @@ def test_a_document_that_began_with_a_text_has_it_once_when_the_store_has_lost_i
 def test_a_document_that_two_servers_begin_at_once_has_its_text_once(
     place: Place, start_typists: Start, serve: Serve
 ) -> None:
-    typists, ports, url = start_typists(3), (lasting_port(), lasting_port()), place()
+    typists, ports, url = start_typists(3), (free_port(), free_port()), place()
 
     def start(port: int) -> Server:
         return serve(SEEDED, port=port, COLLAB_STORE=url, COLLAB_STOP_TIMEOUT=0.4, SEED="seed:1;")

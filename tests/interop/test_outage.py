@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from interop.typists import DEADLINE, Typists
 from postgres import PostgreSQL
-from processes import Serve, Server, lasting_port
+from processes import Serve, Server, free_port
 from wire import ask
 
 Start = Callable[[int], Typists]
@@ -118,7 +118,7 @@ def go_on_with_store(server: Server, typists: Typists) -> None:
 
 
 def test_a_full_disk_stops_acknowledgements_and_nothing_else(disk: Disk, start_typists: Start, serve: Serve) -> None:
-    url, typists, port = f"sqlite:///{disk.folder / 'collab.db'}", start_typists(7), lasting_port()
+    url, typists, port = f"sqlite:///{disk.folder / 'collab.db'}", start_typists(7), free_port()
     server = serve(port=port, COLLAB_STORE=url)
     begin(server, typists)
     for _ in range(2):
@@ -168,7 +168,7 @@ def test_updates_beyond_the_bound_are_refused_and_stored_when_the_store_is_back(
     tmp_path: Path, start_typists: Start, serve: Serve
 ) -> None:
     disk = LimitedFiles(tmp_path)
-    url, typists, port = f"sqlite:///{disk.folder / 'collab.db'}", start_typists(9), lasting_port()
+    url, typists, port = f"sqlite:///{disk.folder / 'collab.db'}", start_typists(9), free_port()
     server = serve(port=port, COLLAB_STORE=url, COLLAB_MAX_UNSTORED=3000)
     begin(server, typists)
     for _ in range(2):
