@@ -163,22 +163,16 @@ class Room(Gathering):
 
     def commit(self) -> None:
         """Apply the updates that have come in so far, in one transaction."""
-        if len(self._pending) == 1 and not self.seeds and self._commit_one(*self._pending[0]):
+        if len(self._pending) == 1 and not self.seeds and self._commit_one():
             return
         if news := self._apply():
             self._tell(news)
 
-    def _commit_one(self, update: bytes, member: Member, number: int) -> bool:
+    def _commit_one(self) -> bool:
         """`commit` of one update that is its author's next text, as nearly all are; False: it is something else."""
-        try:
-            if not self.document.apply_next(update):
-                return False
-        except InvalidUpdate as error:
-            self._pending = []
-            member.refuse(error, number)
-            if self.document.taken:
-                self._tell(self.document.news())
-            return True
+        update = self._pending[0][0]
+        if not self.document.apply_next(update):
+            return False
         self._pending = []
         self.updates += 1
         self._metrics.commit_updates.observe(1)

@@ -67,7 +67,7 @@ def _settle_in_order(updates: Sequence[bytes]) -> bytes | None:
     """
     doc = load(EMPTY_UPDATE)
     for part in _parts(updates):
-        _apply(doc, part)
+        apply(doc, part)
         if not _is_all(part, read(doc, doc.get_state)):
             return None  # at once: yrs must not be given anything beside what it holds back
     return _content(doc)
@@ -122,11 +122,12 @@ def state_vector(content: bytes) -> bytes:
 def load(content: bytes) -> _pycrdt.Doc:
     """yrs' own document with `content`; it never writes anything itself."""
     doc = _pycrdt.Doc(_CLIENT, None, None)
-    _apply(doc, content)
+    apply(doc, content)
     return doc
 
 
-def _apply(doc: _pycrdt.Doc, update: bytes) -> None:
+def apply(doc: _pycrdt.Doc, update: bytes) -> None:
+    """Have yrs take an update, in a transaction of its own."""
     transaction = doc.create_transaction()
     try:
         doc.apply_update(transaction, update)

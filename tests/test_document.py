@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pycrdt
@@ -24,12 +25,19 @@ from yupdates import (
     update,
 )
 
-from collab.document import MAX_NESTING, Document
+from collab.commit import MAX_NESTING
+from collab.document import PUT_OFF, Document
 from collab.errors import InvalidUpdate
 from collab.protocol import ywaiting
 from collab.protocol.lib0 import var_string
 from collab.protocol.yledger import Ledger
-from collab.protocol.yupdate import EMPTY_STATE_VECTOR, EMPTY_UPDATE, parse_state_vector, parse_update
+from collab.protocol.yupdate import (
+    EMPTY_STATE_VECTOR,
+    EMPTY_UPDATE,
+    encode_state_vector,
+    parse_state_vector,
+    parse_update,
+)
 from collab.protocol.ywaiting import MAX_HELD
 from collab.updates import merge
 
@@ -265,17 +273,58 @@ def test_a_panic_of_yrs_is_an_update_refused() -> None:
         assert sorted(reading(whole(each))) == list("abcdefx")
 
 
+def test_what_yrs_is_given_later_is_in_all_that_is_read() -> None:
+    steps = [*letters("defghijklmnop", first=3), update(erased={1: [(4, 1)]}), *letters("qr", first=16)]
+    readers: list[Callable[[Document], object]] = [
+        Document.state_vector,
+        whole,
+        lambda doc: doc.diff(encode_state_vector({1: 4})),
+        lambda doc: (doc.apply([text("x", 2)]), whole(doc)),
+    ]
+    for read in readers:
+        for count in range(1, len(steps) + 1):
+            doc, direct = Document(text("abc")), Document(text("abc"))
+            for generation, step in enumerate(steps[:count], 1):
+                assert doc.apply_next(step) or doc.apply([step]) == {}
+                assert direct.apply([step]) == {}
+                assert doc.generation == generation
+            assert read(doc) == read(direct)
+
+
+def test_yrs_is_given_several_at_once_and_not_many_late() -> None:
+    doc = Document(text("abc"))
+    given: list[int] = []
+
+    class Counting:
+        """A document of pycrdt that notes how many letters it is given at once."""
+
+        def __init__(self, doc: Any) -> None:
+            self.create_transaction = doc.create_transaction
+            self.apply_to = doc.apply_update
+
+        def apply_update(self, transaction: Any, update: bytes) -> None:
+            given.extend(section.end - section.start for section in parse_update(update).sections)
+            self.apply_to(transaction, update)
+
+    doc._doc = Counting(doc._doc)  # type: ignore[assignment]
+    for step in letters("x" * (2 * PUT_OFF + 1), first=3):
+        assert doc.apply_next(step)
+    assert given == [PUT_OFF, PUT_OFF]
+
+
 @pytest.mark.parametrize("at_commit", [False, True])
-def test_a_panic_of_yrs_at_what_is_nearly_all_traffic_leaves_nothing_untold(at_commit: bool) -> None:
-    doc, replica = Document(text("abc")), Document(text("abc"))
+def test_a_panic_of_yrs_at_what_took_effect_before_is_a_fault_that_the_document_outlives(at_commit: bool) -> None:
+    doc = Document(text("abc"))
     doc._doc = Panicking(doc._doc, 1, at_commit=at_commit)  # type: ignore[assignment]
-    with pytest.raises(InvalidUpdate):
-        doc.apply_next(update((1, 3, [after(TEXT, clock(1, 2), b"\x01d")])))
+    bad = update((1, 3, [after(TEXT, clock(1, 2), b"\x01d")]))
+    assert doc.apply_next(bad)
+    with pytest.raises(RuntimeError, match="does not take what was found to fit"):
+        doc.state_vector()
     assert not isinstance(doc._doc, Panicking)
-    assert replica.apply(doc.taken) == {}
-    for each in (doc, replica):
-        assert each.apply_next(update((1, 4, [after(TEXT, clock(1, 3), b"\x01e")])))
-        assert reading(whole(each)) == "abcde"
+    # Whoever has it brings it again.
+    assert doc.apply([bad]) == {}
+    assert doc.apply_next(update((1, 4, [after(TEXT, clock(1, 3), b"\x01e")])))
+    assert reading(whole(doc)) == "abcde"
 
 
 def test_a_panic_of_yrs_while_it_commits_leaves_a_document_that_can_be_loaded() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ydocs import Editor
-from yupdates import OF_YJS, after, between, child, clock, every_content, gap, gc, top, update
+from yupdates import OF_YJS, TEXT, after, between, child, clock, every_content, gap, gc, top, update
 
 from collab.document import Document
 from collab.errors import InvalidMessage, InvalidUpdate
@@ -183,6 +183,35 @@ def test_made_up_documents_stay_sound() -> None:
         assert {section.client: section.end for section in parse_update(whole).sections} == clocks
         assert parse_state_vector(Document(whole).state_vector()) == clocks
     assert min(outcomes.values()) > 2000
+
+
+def test_yrs_takes_whatever_is_admitted_as_the_next_text(seeds: list[bytes]) -> None:
+    """So it can be told and stored before yrs is given it. Beside what is deleted, nested, no text, or further left."""
+    rng = random.Random(23)
+    admitted = 0
+    for _ in range(300):
+        doc = Document()
+        assert doc.apply(seeds[: rng.randrange(1, len(every_content()) + 1)]) == {}
+        clocks = {client: end for client, end in parse_state_vector(doc.state_vector()).items() if end}
+        for _ in range(60):
+            if not clocks:
+                break
+            client = rng.choice((*clocks, rng.randrange(1, 9), (1 << 53) - 1))
+            left, right = (clock(known, rng.randrange(clocks[known])) for known in rng.choices(list(clocks), k=2))
+            letters = bytes(rng.randrange(128) for _ in range(rng.randrange(1, 5)))
+            kinds = (after(TEXT, left, var_bytes(letters)), between(TEXT, left, right, var_bytes(letters)))
+            one = rng.choice((*kinds, bytes((TEXT | 0x40,)) + right + var_bytes(letters)))
+            if doc.apply_next(update((client, clocks.get(client, 0), [one]))):
+                admitted += 1
+                clocks[client] = clocks.get(client, 0) + len(letters)
+            if rng.random() < 0.1:
+                known = rng.choice(list(clocks))
+                doc.apply([update(erased={known: [(rng.randrange(clocks[known]), 1)]})])
+            if rng.random() < 0.3:
+                assert parse_state_vector(doc.state_vector()) == clocks
+        content = doc.diff(EMPTY_STATE_VECTOR)
+        assert parse_state_vector(Document(content).state_vector()) == parse_state_vector(doc.state_vector())
+    assert admitted > 3000
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -22,6 +22,7 @@ LAYERS = (
         "content",
         "history",
         "seeds",
+        "commit",
         "document",
         "member",
         "receipts",
@@ -169,7 +170,7 @@ def test_gevent_is_for_the_edges_and_what_runs() -> None:
 
 
 def test_only_what_handles_content_imports_pycrdt() -> None:
-    assert {module for module in TREES if "pycrdt" in others(module)} <= {"updates", "content", "document"}
+    assert {module for module in TREES if "pycrdt" in others(module)} <= {"updates", "content", "commit", "document"}
 
 
 @every_module

@@ -60,7 +60,7 @@ def test_what_is_asked_of_a_closed_store_is_refused_at_once() -> None:
 
 DEEP = """
 import gevent
-from collab.document import MAX_NESTING, NESTING_SLACK
+from collab.commit import MAX_NESTING, NESTING_SLACK
 from collab.archive import read_document
 from collab.offloop import OffLoop
 from collab.stores.memory import MemoryStore
