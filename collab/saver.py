@@ -36,6 +36,11 @@ CANNOT_STORE: Final = (
     "this process ends; storing is tried again all the time."
 )
 
+CANNOT_GO_ON: Final = (
+    "Changes are no longer stored, since what writes them has ended by a fault. They are kept in memory, not "
+    "acknowledged, and lost with this process. Restart it: clients that have them bring them back."
+)
+
 PATIENCE: Final = 5.0
 """Seconds for which the store may be at one call before that is called trouble."""
 
@@ -195,10 +200,12 @@ class Saver:
 
     def _failed(self, error: BaseException) -> None:
         self._metrics.count("store_failures")
-        first, self.trouble = self.trouble is None, str(error)
-        if not first:
+        news = self.trouble is None or self._writer.ended
+        self.trouble = str(error) or repr(error)
+        if not news:
             return
         if isinstance(error, StoreError):
             tell(log, logging.ERROR, CANNOT_STORE + " %(error)s", error=error)
         else:  # a fault of ours
-            tell_fault(log, CANNOT_STORE, "".join(traceback.format_exception(error)))
+            text = CANNOT_GO_ON if self._writer.ended else CANNOT_STORE
+            tell_fault(log, text, "".join(traceback.format_exception(error)))

@@ -124,6 +124,10 @@ class Writer:
                     self._turn(tell)
                 else:
                     self._sleep()
+        except GreenletExit:
+            raise
+        except BaseException as error:  # none is known
+            self.outcomes.append(Outcome(error=error))
         finally:
             self.store.close()
             self.ended = True

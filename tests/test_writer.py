@@ -180,6 +180,21 @@ def test_a_fault_of_ours_is_a_try_that_has_failed(desk: Desk, monkeypatch: pytes
     assert desk.unstored.size == 0 and next(iter(desk.store.list())).document_id == "doc"
 
 
+def test_a_fault_that_ends_the_writer_is_told_and_the_server_is_not_ready(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(seconds: float) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(desk.saver._writer, "_rest", fail)
+    desk.start()
+    desk.journal().record([Editor().type("x")])
+    desk.until(lambda: desk.saver.trouble)
+    assert desk.saver.complaint(0.0) == "KeyError()"
+    assert "Restart it" in caplog.text and "in fail" in caplog.text
+    assert desk.store.closed and desk.metrics.snapshot()["store_failures"] == 1
+
+
 def test_what_comes_while_the_store_is_at_work_goes_with_the_next_write(desk: Desk) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
