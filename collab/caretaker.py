@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from typing import Final
 
 from collab.archive import Archive, Seed
 from collab.config import Settings
@@ -22,6 +23,11 @@ from collab.metrics import Metrics
 from collab.room import Room
 from collab.saver import Saver
 from collab.stores.base import Store
+
+LACKING: Final = (
+    "yrs refuses an edit of document %(document)r that was found to fit, told and stored; its members have to come "
+    "again. Please report this."
+)
 
 log = logger(__name__)
 
@@ -113,11 +119,21 @@ class Caretaker:
         for room in self._rooms.values():
             if not resting and self.archive.wanted(room):
                 self._care(room, self.archive.keep_in_order)
+            if room.document.lacking:
+                self._start_over(room)
             if room.turned_away and not (full or room.journal.full):
                 room.ask_again()
         if self._rooms and not self._looking:
             self._looking = True
             self._crew.spawn("notices", self._look_around)
+
+    def _start_over(self, room: Room) -> None:
+        """Have the members of a room come again, and bring what its document lacks, though it was told and stored."""
+        room.document.lacking = False
+        self._metrics.count("room_faults")
+        for member in room.members():
+            member.lost()
+        tell(log, logging.ERROR, LACKING, document=room.document_id)
 
     def _look_around(self) -> None:
         """Note who is here, and follow what others have done to the documents that are open here."""

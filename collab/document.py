@@ -4,7 +4,8 @@ Invariants borne here:
 
 * No method switches greenlets, calls back, or keeps a transaction open: it is dropped on errors as well.
 * A bad update is refused alone; nothing but `InvalidUpdate` tells of it, and no input ends the process.
-* What took effect is in `taken`, complete and in order: who passes on and stores just that has the same document.
+* What took effect is in `taken` or was given to `apply_next`, complete and in order: who passes on and stores just that
+  has the same document.
 * `generation` grows whenever something takes effect, and only then do cached bytes go stale.
 * What took effect may be given to yrs later, but is in all that is read.
 
@@ -46,6 +47,7 @@ class Document:
         early: which of those it was given came before what they build on, by index.
         released: the tags of those that had come too early and have now taken effect.
         lapsed: the tags of those that had come too early and never will.
+        lacking: whether something that took effect is not in the document after all, since yrs did not take it later.
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class Document:
         "_waiting",
         "early",
         "generation",
+        "lacking",
         "lapsed",
         "released",
         "taken",
@@ -63,6 +66,7 @@ class Document:
 
     def __init__(self, content: bytes | None = None) -> None:
         self.generation = 0
+        self.lacking = False
         self.taken: Sequence[bytes] = ()
         self.early: Sequence[int] = ()
         self.released: Sequence[Any] = ()
@@ -119,20 +123,18 @@ class Document:
         return True
 
     def _catch_up(self) -> None:
-        """Have yrs take what was put off.
-
-        Raises:
-            RuntimeError: it fails at that. Not all of it is in the document then, which can be gone on with.
-        """
-        if not self._late:
+        """Have yrs take what was put off; what it then refuses, of which nothing is known, is `lacking`."""
+        late = self._late
+        if not late:
             return
-        late, self._late = self._late, []
         try:
             apply(self._doc, merge(late))
+            self._late = []
         except BaseException as error:
             contain(error)
+            self._late = []
             self._mend([], [])
-            raise RuntimeError("yrs does not take what was found to fit the document") from error
+            self.lacking = bool(self.apply(late) or self.early) or self.lacking
 
     def _change(self) -> None:
         self.generation += 1

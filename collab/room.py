@@ -3,10 +3,11 @@
 Invariants borne here:
 
 * No method switches greenlets, so a room needs no lock; what it calls (`deliver`, `schedule`) must not either.
-* What a loop pass brings in takes effect in one transaction, is encoded once per dialect, and reaches each member
-  as one write. A message that depends on the document or on order (Step1, a relay, a newcomer) commits first, so the
-  messages of one session take effect in the order sent.
-* A bad update is refused alone: its sender is told, nobody else ever sees it.
+* What a loop pass brings in takes effect at once, is encoded once per dialect, and reaches each member as one write.
+  A message that depends on the document or on order (Step1, a relay, a newcomer) commits first, so the messages of one
+  session take effect in the order sent.
+* A bad update is refused alone: its sender is told, nobody else ever sees it. Only should yrs refuse what was admitted
+  as a client's next text, which it has never done, it is told and stored by then (`Document.lacking`).
 * Updates go to their authors as well: everybody gets the same bytes, and some clients wait for their own to come back.
 * What takes effect goes into the journal in the same breath. A member's receipt covers only what took effect: one
   that has sent what builds on something missing gets none beyond that until it has come.
@@ -162,7 +163,7 @@ class Room(Gathering):
         return state_vector, self.document.diff(state_vector, ours=True)
 
     def commit(self) -> None:
-        """Apply the updates that have come in so far, in one transaction."""
+        """Let the updates take effect that have come in so far."""
         if len(self._pending) == 1 and not self.seeds and self._commit_one():
             return
         if news := self._apply():

@@ -142,7 +142,7 @@ class Saver:
             outcome = outcomes.popleft()
             self._unstored.free(outcome.freed)
             if outcome.error is not None:
-                self._failed(outcome.error)
+                self._failed(outcome.error, outcome.last)
             else:
                 self._succeeded(outcome)
         if self._writer.ended and self._ended is not None:
@@ -198,14 +198,13 @@ class Saver:
                 self._metrics.count("spans_dropped")
                 tell_fault(log, "A write to the store could not be traced; it was made all the same")
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException, last: bool) -> None:
         self._metrics.count("store_failures")
-        news = self.trouble is None or self._writer.ended
+        news = self.trouble is None or last
         self.trouble = str(error) or repr(error)
         if not news:
             return
-        if isinstance(error, StoreError):
+        if isinstance(error, StoreError) and not last:
             tell(log, logging.ERROR, CANNOT_STORE + " %(error)s", error=error)
         else:  # a fault of ours
-            text = CANNOT_GO_ON if self._writer.ended else CANNOT_STORE
-            tell_fault(log, text, "".join(traceback.format_exception(error)))
+            tell_fault(log, CANNOT_GO_ON if last else CANNOT_STORE, "".join(traceback.format_exception(error)))

@@ -4,7 +4,8 @@ Invariants borne here:
 
 * There is one write at a time, and what is written is kept until the store has said that it is safe: a try that fails
   is made again, after pauses that grow, together with what has come meanwhile.
-* Neither the store nor a fault in here ends it or loses anything: a try that raises anything has failed.
+* Neither the store nor a fault at a try ends it or loses anything: a try that raises anything has failed. Should it end
+  all the same, that is told.
 * The loop's thread and this one share two deques, of what is to be stored and of what has become of it, and beside
   them single attributes that are set or read at once. So neither waits for the other.
 """
@@ -53,6 +54,8 @@ class Outcome(NamedTuple):
     """Bytes that wait no longer."""
     error: BaseException | None = None
     """Why nothing is stored."""
+    last: bool = False
+    """Whether there will be no others: the writer has ended by that."""
 
 
 class Writer:
@@ -119,17 +122,19 @@ class Writer:
     def run(self, tell: Callable[[], object]) -> None:
         """Write until `stop`, then close the store; `tell` is called when outcomes should be looked at."""
         try:
-            while not self._over:
-                if self._unstored.gains or self._batch or self._doubted:
-                    self._turn(tell)
-                else:
-                    self._sleep()
+            try:
+                while not self._over:
+                    if self._unstored.gains or self._batch or self._doubted:
+                        self._turn(tell)
+                    else:
+                        self._sleep()
+            finally:
+                self.store.close()
         except GreenletExit:
             raise
         except BaseException as error:  # none is known
-            self.outcomes.append(Outcome(error=error))
+            self.outcomes.append(Outcome(error=error, last=True))
         finally:
-            self.store.close()
             self.ended = True
             tell()
 

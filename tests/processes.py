@@ -40,8 +40,8 @@ def _own_ports() -> Iterator[int]:
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    ports = range(10_000 + worker, 32_768, count)
-    yield from random.sample(ports, len(ports))
+    ports = range(10_100 + worker, 32_768, count)  # browsers refuse 10080
+    yield from random.SystemRandom().sample(ports, len(ports))
 
 
 _PORTS = _own_ports()

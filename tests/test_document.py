@@ -39,7 +39,7 @@ from collab.protocol.yupdate import (
     parse_update,
 )
 from collab.protocol.ywaiting import MAX_HELD
-from collab.updates import merge
+from collab.updates import load, merge
 
 
 def letters(word: str, client: int = 1, first: int = 0) -> list[bytes]:
@@ -279,7 +279,7 @@ def test_what_yrs_is_given_later_is_in_all_that_is_read() -> None:
         Document.state_vector,
         whole,
         lambda doc: doc.diff(encode_state_vector({1: 4})),
-        lambda doc: (doc.apply([text("x", 2)]), whole(doc)),
+        lambda doc: (doc.apply([update((2, 0, [after(TEXT, clock(1, 3), b"\x01x"), gc(1)]))]), doc.taken, whole(doc)),
     ]
     for read in readers:
         for count in range(1, len(steps) + 1):
@@ -313,18 +313,57 @@ def test_yrs_is_given_several_at_once_and_not_many_late() -> None:
 
 
 @pytest.mark.parametrize("at_commit", [False, True])
-def test_a_panic_of_yrs_at_what_took_effect_before_is_a_fault_that_the_document_outlives(at_commit: bool) -> None:
+def test_a_panic_of_yrs_at_what_took_effect_before_does_no_harm_if_it_does_take_it(at_commit: bool) -> None:
     doc = Document(text("abc"))
     doc._doc = Panicking(doc._doc, 1, at_commit=at_commit)  # type: ignore[assignment]
     bad = update((1, 3, [after(TEXT, clock(1, 2), b"\x01d")]))
     assert doc.apply_next(bad)
-    with pytest.raises(RuntimeError, match="does not take what was found to fit"):
-        doc.state_vector()
-    assert not isinstance(doc._doc, Panicking)
-    # Whoever has it brings it again.
-    assert doc.apply([bad]) == {}
+    assert parse_state_vector(doc.state_vector()) == {1: 4}
+    assert not isinstance(doc._doc, Panicking) and not doc.lacking
     assert doc.apply_next(update((1, 4, [after(TEXT, clock(1, 3), b"\x01e")])))
     assert reading(whole(doc)) == "abcde"
+
+
+class Refusing:
+    """A document of pycrdt that does not take one client's updates."""
+
+    def __init__(self, doc: Any, client: int) -> None:
+        self.create_transaction, self.get_state, self.get_update = doc.create_transaction, doc.get_state, doc.get_update
+        self.take = doc.apply_update
+        self.client = client
+
+    def apply_update(self, transaction: Any, update: bytes) -> None:
+        if self.client in {section.client for section in parse_update(update).sections}:
+            raise ValueError("made up")
+        self.take(transaction, update)
+
+
+def test_of_what_took_effect_only_that_is_lacking_which_yrs_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collab.document.load", lambda content: Refusing(load(content), 9))
+    doc = Document(text("abc"))
+    bad, upon = (update((9, n, [after(TEXT, place, b"\x01x")])) for n, place in enumerate((clock(1, 2), clock(9, 0))))
+    for step in (*letters("de", first=3), bad, upon, update((2, 0, [after(TEXT, clock(1, 2), b"\x01f")]))):
+        assert doc.apply_next(step)
+    assert not doc.lacking
+    assert parse_state_vector(doc.state_vector()) == {1: 5, 2: 1}
+    assert (doc.lacking, doc.waiting) == (True, 1)
+    monkeypatch.undo()
+    doc._doc = load(whole(doc))
+    assert doc.apply([bad]) == {}
+    assert parse_state_vector(doc.state_vector()) == {1: 5, 2: 1, 9: 2}
+
+
+def test_what_is_put_off_is_not_forgotten_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> bytes:
+        raise MemoryError
+
+    doc = Document(text("abc"))
+    assert doc.apply_next(update((1, 3, [after(TEXT, clock(1, 2), b"\x01d")])))
+    monkeypatch.setattr("collab.document.merge", fail)
+    with pytest.raises(MemoryError):
+        doc.state_vector()
+    monkeypatch.undo()
+    assert reading(whole(doc)) == "abcd"
 
 
 def test_a_panic_of_yrs_while_it_commits_leaves_a_document_that_can_be_loaded() -> None:

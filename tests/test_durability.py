@@ -130,6 +130,25 @@ def test_what_cannot_be_traced_is_stored_all_the_same() -> None:
         assert text_of(hub) == "one two"
 
 
+def test_who_is_in_a_room_that_lacks_what_it_has_told_comes_again_and_brings_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with stage(MemoryStore()) as hub:
+        alice, bob, other = hub.yjs("doc", "alice"), hub.yjs("doc", "bob"), hub.yjs("other", "carol")
+        hub.rooms["doc"].document.lacking = True
+        hub.tick(now())
+        settle()
+        for client in (alice, bob, other):
+            client.received()
+        assert alice.ended and bob.ended and not other.ended
+        assert "document 'doc'" in caplog.text and hub.metrics.labelled.pop(("room_faults", "")) == 1
+        again = hub.yjs("doc", "alice")
+        hub.tick(now())
+        settle()
+        again.received()
+        assert not again.ended
+
+
 def test_a_room_that_is_not_stored_stays_when_everybody_has_left() -> None:
     store = FailingStore()
     with stage(store) as hub:

@@ -186,13 +186,23 @@ def test_a_fault_that_ends_the_writer_is_told_and_the_server_is_not_ready(
     def fail(seconds: float) -> None:
         raise KeyError
 
+    closing, go_on = threading.Event(), threading.Event()
+
+    def close() -> None:
+        closing.set()
+        desk.store.closed = go_on.wait(10)
+
     monkeypatch.setattr(desk.saver._writer, "_rest", fail)
+    monkeypatch.setattr(desk.store, "close", close)
     desk.start()
     desk.journal().record([Editor().type("x")])
+    turn_until(closing.is_set)
+    desk.saver.hear()
+    go_on.set()
     desk.until(lambda: desk.saver.trouble)
     assert desk.saver.complaint(0.0) == "KeyError()"
     assert "Restart it" in caplog.text and "in fail" in caplog.text
-    assert desk.store.closed and desk.metrics.snapshot()["store_failures"] == 1
+    assert desk.metrics.snapshot()["store_failures"] == 1
 
 
 def test_what_comes_while_the_store_is_at_work_goes_with_the_next_write(desk: Desk) -> None:
