@@ -114,12 +114,13 @@ class Document:
 
         yrs takes whatever the ledger admits as such, so that it can be given it later.
         """
+        # First, so that nothing can fail once it has taken effect.
+        if len(self._late) >= PUT_OFF:
+            self._catch_up()
         if self._waiting or not self._ledger.admit_next(update):
             return False
         self._late.append(update)
         self._change()
-        if len(self._late) >= PUT_OFF:
-            self._catch_up()
         return True
 
     def _catch_up(self) -> None:
@@ -132,9 +133,9 @@ class Document:
             self._late = []
         except BaseException as error:
             contain(error)
-            self._late = []
+            lacking, self.lacking, self._late = self.lacking, True, []
             self._mend([], [])
-            self.lacking = bool(self.apply(late) or self.early) or self.lacking
+            self.lacking = bool(self.apply(late) or self.early) or lacking
 
     def _change(self) -> None:
         self.generation += 1

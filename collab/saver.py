@@ -137,7 +137,7 @@ class Saver:
 
     def hear(self) -> None:
         """Tell who waits for it what has become of what rooms gained."""
-        outcomes = self._writer.outcomes
+        ended, outcomes = self._writer.ended, self._writer.outcomes  # in this order: the last comes before the end
         while outcomes:
             outcome = outcomes.popleft()
             self._unstored.free(outcome.freed)
@@ -145,7 +145,7 @@ class Saver:
                 self._failed(outcome.error, outcome.last)
             else:
                 self._succeeded(outcome)
-        if self._writer.ended and self._ended is not None:
+        if ended and self._ended is not None:
             if self._watcher is not None:
                 self._watcher.stop()  # not closed: the writer is about to call it, if it has not yet
             self._ended.set()

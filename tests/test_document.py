@@ -353,6 +353,23 @@ def test_of_what_took_effect_only_that_is_lacking_which_yrs_does_not_take(monkey
     assert parse_state_vector(doc.state_vector()) == {1: 5, 2: 1, 9: 2}
 
 
+def test_an_update_that_memory_does_not_suffice_for_has_not_taken_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> bytes:
+        raise MemoryError
+
+    doc = Document(text("abc"))
+    *some, one = letters("x" * (PUT_OFF + 1), first=3)
+    monkeypatch.setattr("collab.document.merge", fail)
+    for step in some:
+        assert doc.apply_next(step)
+    with pytest.raises(MemoryError):
+        doc.apply_next(one)
+    assert doc.generation == PUT_OFF
+    monkeypatch.undo()
+    assert doc.apply([one]) == {} and doc.taken == [one]
+    assert parse_state_vector(doc.state_vector()) == {1: 3 + PUT_OFF + 1}
+
+
 def test_what_is_put_off_is_not_forgotten_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> bytes:
         raise MemoryError
