@@ -313,15 +313,17 @@ def test_yrs_is_given_several_at_once_and_not_many_late() -> None:
 
 
 @pytest.mark.parametrize("at_commit", [False, True])
-def test_a_panic_of_yrs_at_what_took_effect_before_does_no_harm_if_it_does_take_it(at_commit: bool) -> None:
-    doc = Document(text("abc"))
+def test_a_panic_of_yrs_at_what_took_effect_before_leaves_nothing_untold(at_commit: bool) -> None:
+    doc, replica = Document(text("abc")), Document(text("abc"))
     doc._doc = Panicking(doc._doc, 1, at_commit=at_commit)  # type: ignore[assignment]
     bad = update((1, 3, [after(TEXT, clock(1, 2), b"\x01d")]))
     assert doc.apply_next(bad)
     assert parse_state_vector(doc.state_vector()) == {1: 4}
     assert not isinstance(doc._doc, Panicking) and not doc.lacking
-    assert doc.apply_next(update((1, 4, [after(TEXT, clock(1, 3), b"\x01e")])))
-    assert reading(whole(doc)) == "abcde"
+    assert replica.apply([bad]) == {}
+    for each in (doc, replica):
+        assert each.apply_next(update((1, 4, [after(TEXT, clock(1, 3), b"\x01e")])))
+        assert reading(whole(each)) == "abcde"
 
 
 class Refusing:
@@ -353,13 +355,14 @@ def test_of_what_took_effect_only_that_is_lacking_which_yrs_does_not_take(monkey
     assert parse_state_vector(doc.state_vector()) == {1: 5, 2: 1, 9: 2}
 
 
-def test_an_update_that_memory_does_not_suffice_for_has_not_taken_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> bytes:
-        raise MemoryError
+def out_of_memory(*_: object) -> bytes:
+    raise MemoryError
 
+
+def test_an_update_that_memory_does_not_suffice_for_has_not_taken_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     doc = Document(text("abc"))
     *some, one = letters("x" * (PUT_OFF + 1), first=3)
-    monkeypatch.setattr("collab.document.merge", fail)
+    monkeypatch.setattr("collab.document.merge", out_of_memory)
     for step in some:
         assert doc.apply_next(step)
     with pytest.raises(MemoryError):
@@ -371,12 +374,9 @@ def test_an_update_that_memory_does_not_suffice_for_has_not_taken_effect(monkeyp
 
 
 def test_what_is_put_off_is_not_forgotten_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> bytes:
-        raise MemoryError
-
     doc = Document(text("abc"))
     assert doc.apply_next(update((1, 3, [after(TEXT, clock(1, 2), b"\x01d")])))
-    monkeypatch.setattr("collab.document.merge", fail)
+    monkeypatch.setattr("collab.document.merge", out_of_memory)
     with pytest.raises(MemoryError):
         doc.state_vector()
     monkeypatch.undo()

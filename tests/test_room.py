@@ -11,6 +11,7 @@ from members import Recorder
 from ydocs import Editor
 
 from collab.document import Document
+from collab.errors import InvalidUpdate
 from collab.journal import Journal, Unstored
 from collab.metrics import Metrics
 from collab.protocol import ywaiting
@@ -107,6 +108,32 @@ def test_a_pass_is_scheduled_once_and_told_once(passes: Passes) -> None:
     passes.end()
     assert len(alice.delivered) == len(bob.delivered) == 1
     assert alice.delivered[0][0] is bob.delivered[0][0], "everybody gets the same bytes object"
+
+
+def test_an_update_that_is_refused_alone_in_its_pass_is_told_to_its_sender_only(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what yrs has made of it all the same is told and stored, since what comes next builds on it."""
+    alice, bob = Recorder("a"), Recorder("b")
+    join(passes.room, alice, bob)
+    editor = Editor(9)
+    monkeypatch.setattr(Document, "apply_next", lambda *_: False)
+    for remains in ([], [editor.type("x")]):
+        alice.delivered.clear()
+        bob.delivered.clear()
+        changes = passes.room.journal.changes
+
+        def refuse(document: Document, *_: object, remains: list[bytes] = remains) -> dict[int, InvalidUpdate]:
+            document.taken = remains
+            return {0: InvalidUpdate("made up")}
+
+        monkeypatch.setattr(Document, "apply", refuse)
+        passes.room.submit(alice, editor.type("y"), 7)
+        passes.end()
+        assert alice.refused.pop() == 7
+        assert len(alice.delivered) == len(bob.delivered) == len(remains)
+        assert passes.room.journal.changes - changes == len(remains)
+    assert not bob.refused
 
 
 def test_a_broadcast_is_encoded_once_for_each_dialect(passes: Passes, monkeypatch: pytest.MonkeyPatch) -> None:
