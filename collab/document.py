@@ -30,8 +30,8 @@ from collab.protocol.yupdate import (
 from collab.protocol.ywaiting import Held, Waiting
 from collab.updates import apply, contain, drop, load, merge, read
 
-PUT_OFF: Final = 8
-"""Updates that take effect before yrs is given them, at most: one by itself is several times its share of eight."""
+PUT_OFF: Final = 32
+"""Updates that take effect before yrs is given them, at most: one by itself is twenty times its share of these."""
 
 
 class Document:
@@ -120,7 +120,8 @@ class Document:
         if self._waiting or not self._ledger.admit_next(update):
             return False
         self._late.append(update)
-        self._change()
+        self.generation += 1
+        self._state_vector = None
         return True
 
     def _catch_up(self) -> None:
@@ -129,7 +130,7 @@ class Document:
         if not late:
             return
         try:
-            apply(self._doc, merge(late))
+            apply(self._doc, *late)
             self._late = []
         except BaseException as error:
             contain(error)
