@@ -6,47 +6,27 @@ the first message, for the document). `close` and `tick` never do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Final
-
-from gevent import sleep
-from gevent.event import Event
 
 from collab.clock import now
 from collab.comings import LOST, Ending
 from collab.config import Settings
 from collab.crew import Crew
-from collab.door import CLOSED, CLOSING, OPEN, Door
-from collab.errors import FrameError, RateLimited
-from collab.limits import Meter
+from collab.door import CLOSED, CLOSING, OPEN
+from collab.errors import FrameError
+from collab.intake import Intake
 from collab.metrics import Metrics
 from collab.protocol import frames
-from collab.protocol.frames import BINARY, CLOSE, DELIBERATE, PING, PONG, TEXT, CloseCode, FrameParser
+from collab.protocol.frames import CLOSE, DELIBERATE, PING, CloseCode
 from collab.tracing import Span
-from collab.transport import CHUNK, Socket
+from collab.transport import Socket
 
 if TYPE_CHECKING:
     from collab.session import Session
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that a client has to answer a close frame."""
-
-LOOK_MESSAGES: Final = 64
-TURN_TIME: Final = 0.002
-"""Seconds after which a reader lets the others go on, looked at every so many messages."""
-
-TURN_MESSAGES: Final = 256
-"""Messages after which it does so in any case: what they bring takes its time at the end of the loop pass."""
-
-BREATH: Final = 1e-6
-"""Seconds that a reader then pauses: with 0 only those would go on who have been read already."""
-
-SLICE: Final = 4096
-"""Bytes that are read at once of a client that sends too much, so that nobody else waits for it."""
-
-LONGEST_PAUSE: Final = 1.0
-"""Seconds for which a client that sends too much is not read, at most: it may have gone meanwhile."""
 
 _MINUTE: Final = 60.0
 
@@ -55,7 +35,7 @@ _numbers = count(1)
 _PING_FRAME: Final = frames.encode_frame(PING, b"")
 
 
-class Connection(Door):
+class Connection(Intake):
     """The WebSocket side of one or more sessions; it owns `socket`, which is past the handshake, from here on.
 
     Attributes:
@@ -64,9 +44,6 @@ class Connection(Door):
         since: when it began.
         trace: the span of its upgrade, if it is sampled.
         ending: why it is over, or will be.
-        bytes_in: that were read.
-        messages_in: that were read, pings and the like included.
-        meter: what its user may send; its own until it is known who that is.
     """
 
     __slots__ = (
@@ -74,18 +51,11 @@ class Connection(Door):
         "_close_by",
         "_invalid",
         "_invalid_since",
-        "_parser",
         "_ping_at",
-        "active",
         "address",
-        "bytes_in",
         "due",
         "ending",
-        "heard",
-        "messages_in",
-        "meter",
         "number",
-        "on_message",
         "since",
         "trace",
         "vanished",
@@ -96,13 +66,9 @@ class Connection(Door):
         self.address = address
         self.trace: Span | None = None
         self.number = next(_numbers)
-        self.meter = Meter(settings.rate_messages, settings.rate_bytes)
-        self._parser = FrameParser(settings.max_message_size)
-        self.on_message: Callable[[bytes, bool], None]  # what becomes of a message; whoever extends this says so
         self.vanished = True  # it ends without anybody having meant it to
         self.ending = LOST
-        self.bytes_in = self.messages_in = 0
-        self.since = self.heard = self.active = now()  # last sign of life, last message
+        self.since = self.heard
         self._ping_at = self.due = self.heard + settings.ping_interval
         self._beat_at = float("inf")
         self._close_by = 0.0
@@ -120,10 +86,6 @@ class Connection(Door):
 
     def on_end(self) -> None:
         """Nothing more will be taken from the client. Idempotent."""
-        raise NotImplementedError
-
-    def took(self, count: int) -> None:
-        """So many messages that were read when the client was last `heard` have been taken."""
         raise NotImplementedError
 
     def dismiss(self, session: Session, code: CloseCode, reason: str) -> None:
@@ -149,66 +111,13 @@ class Connection(Door):
         finally:
             self.over()
 
-    def read(self) -> None:
-        """Take what comes in until the end. Switches greenlets."""
-        while data := self._socket.receive(CHUNK if self.meter.flooding_since is None else SLICE):
-            self.heard = now()
-            messages = self._parser.feed(data)
-            self.bytes_in += len(data)
-            self.messages_in += len(messages)
-            wait = self.meter.spend(len(messages), len(data), self.heard)
-            if not self._take(messages):
-                return
-            if wait:
-                self._slow_down(wait)
-
-    def _slow_down(self, wait: float) -> None:
-        """Read nothing for a while, so that TCP slows the client down; close on one that goes on all the same."""
-        since = self.meter.flooding_since
-        if self.state is OPEN and since is not None and self.heard - since >= self._settings.flood_timeout:
-            self._metrics.count("refused", RateLimited.code)
-            self.close(CloseCode.ABUSE, "more messages than the server reads, for too long")
-        self._metrics.count("throttled")
-        sleep(min(wait, LONGEST_PAUSE))
-
-    def _take(self, messages: list[tuple[int, bytes]]) -> bool:
-        """Take messages that came in; False when the client has said goodbye. May switch greenlets between them."""
-        started = self.heard
-        taken = 0  # of which `took` does not know yet
-        for number, (opcode, payload) in enumerate(messages, 1):
-            if self.backlog is not None and self.backlog.congested:
-                self.took(taken)
-                taken = 0
-                self._resume = Event()
-                self._resume.wait()
-            if not number % LOOK_MESSAGES and (not number % TURN_MESSAGES or now() - started > TURN_TIME):
-                self.took(taken)
-                taken = 0
-                sleep(BREATH)
-                started = now()
-            if opcode in (BINARY, TEXT):
-                if self.state is OPEN:
-                    taken += 1
-                    self.active = self.heard
-                    self.on_message(payload, opcode == TEXT)
-            elif opcode == PING:
-                self.put(frames.encode_frame(PONG, payload))
-            elif opcode == CLOSE:
-                self.took(taken)
-                return self._on_close(payload)
-        if taken:
-            self.took(taken)
-        if self._parser.failure is not None and self.state is OPEN:
-            self._fail(self._parser.failure)
-        return True
-
-    def _on_close(self, payload: bytes) -> bool:
+    def on_close(self, payload: bytes) -> bool:
         if self.state is not OPEN:
             return False
         try:
             code, reason = frames.parse_close(payload)
         except FrameError as error:
-            self._fail(error)
+            self.fail(error)
             return True
         self.vanished = code not in DELIBERATE
         self.ending = Ending("client", code, reason)
@@ -217,8 +126,7 @@ class Connection(Door):
         self.state = CLOSING
         return False
 
-    def _fail(self, error: FrameError) -> None:
-        """Close because of a broken stream: nothing from here on can be read."""
+    def fail(self, error: FrameError) -> None:
         self._metrics.count("refused", error.code)
         self.close(CloseCode(error.close_code), str(error))
         if self.backlog is None:

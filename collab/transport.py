@@ -10,6 +10,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import socket as constants
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -43,21 +44,38 @@ class Socket:
         self._read: Any = None
         self._write: Any = None
 
-    def receive(self, most: int = CHUNK) -> bytes:
-        """Wait until the peer has sent something; what it sent, at most so many bytes, empty at its end."""
-        while True:
-            if self._sock.fileno() < 0:
-                return b""
-            if self._read is None:
-                self._read = get_hub().loop.io(self._sock.fileno(), 1)
-            _wait(self._read)
-            try:
-                size = self._sock.recv_into(_buffer, most)
-            except BlockingIOError:
-                continue
-            except OSError:
-                return b""
-            return _buffer[:size].tobytes()
+    def receive(self, take: Callable[[bytes], bool], most: int = CHUNK) -> bytes:
+        """Wait for what `take` leaves to the caller; what the peer sent, at most so many bytes, empty at its end.
+
+        `take` is called with what comes in, in the loop's own greenlet, so that this one need not be woken; it tells
+        whether that is dealt with. It must not switch greenlets, and what it raises is raised here.
+        """
+        if self._sock.fileno() < 0:
+            return b""
+        if self._read is None:
+            self._read = get_hub().loop.io(self._sock.fileno(), 1)
+        self._read.start(self._arrived, take, most, getcurrent())
+        try:
+            data: bytes = get_hub().switch()
+        finally:
+            self._read.stop()
+        return data
+
+    def _arrived(self, take: Callable[[bytes], bool], most: int, reader: Any) -> None:
+        try:
+            size = self._sock.recv_into(_buffer, most)
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        data = _buffer[:size].tobytes()
+        try:
+            taken = bool(size) and take(data)
+        except BaseException:
+            reader.throw(*sys.exc_info())
+        else:
+            if not taken:
+                reader.switch(data)
 
     def wait_writable(self) -> None:
         """Wait until the kernel has room again, or the socket is gone."""

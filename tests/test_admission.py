@@ -127,8 +127,9 @@ def test_who_sends_too_much_is_read_more_slowly_and_then_closed(monkeypatch: pyt
         clock[0] += seconds
         gevent.sleep(0)
 
-    monkeypatch.setattr("collab.connection.sleep", sleep)
-    monkeypatch.setattr("collab.connection.now", lambda: clock[0])
+    monkeypatch.setattr("collab.intake.sleep", sleep)
+    for module in ("connection", "intake"):
+        monkeypatch.setattr(f"collab.{module}.now", lambda: clock[0])
     with stage(rate_messages=10, flood_timeout=5) as hub:
         alice = hub.native("doc", "alice")
         alice.send_raw(flood(40))
@@ -148,7 +149,7 @@ def test_who_sends_too_much_is_read_more_slowly_and_then_closed(monkeypatch: pyt
 
 def test_bytes_count_as_well_as_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("collab.connection.sleep", pauses.append)
+    monkeypatch.setattr("collab.intake.sleep", pauses.append)
     with stage(rate_bytes=1000) as hub:
         alice = hub.native("doc", "alice")
         alice.send({"type": "x", "text": "x" * 6000})

@@ -40,6 +40,7 @@ LAYERS = (
         "crew",
         "backlog",
         "door",
+        "intake",
         "events",
         "connection",
         "handlers",

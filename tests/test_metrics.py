@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ydocs import Editor, update
 
 from collab.clock import now
-from collab.connection import TURN_MESSAGES
+from collab.intake import TURN_MESSAGES
 from collab.metrics import COUNTER, MAX_LABELS, METRICS, Histogram, Metrics, Traffic
 from collab.protocol.frames import BINARY, TEXT
 from collab.protocol.messages import SyncStep1, Update

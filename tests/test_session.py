@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import greenlet
 import pytest
 from failing import FailingStore
 from ydocs import Editor, step1, step2, update, yjs_awareness
 
 from collab.clock import now
-from collab.protocol.frames import BINARY, CLOSE
+from collab.protocol.frames import BINARY, CLOSE, PING, TEXT
 from collab.protocol.lib0 import var_bytes
 from collab.protocol.ywebsocket import YWebsocket
 from collab.room import Room
@@ -494,18 +495,51 @@ def test_a_yjs_newcomer_is_told_who_is_there() -> None:
         assert hub.yjs("doc").received() == [step1(), yjs_awareness(5, 1, "{}")]
 
 
-def test_a_fault_of_ours_ends_one_session_with_1011_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with others"])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_a_fault_of_ours_ends_one_session_with_1011_and_no_other(
+    opcode: int, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with stage() as hub:
         alice, bob = hub.native("doc", "alice"), hub.native("doc", "bob")
         quiet(alice, bob)
-        monkeypatch.setattr(Room, "relay", lambda *_: 1 / 0)
-        alice.send({"type": "note"})
+        for method in ("relay", "submit"):
+            monkeypatch.setattr(Room, method, lambda *_: 1 / 0)
+        message = b'{"type": "note"}' if opcode == TEXT else update(HELLO)
+        alice.send_raw(mask_frame(opcode, message) * (1 if alone else 2))
         settle()
         assert alice.received() == [Closed(1011, "internal error")]
         bob.send({"type": "ping"})
         settle()
         assert types(bob.received()) == ["leave", "pong"]
         assert hub.metrics.labelled.pop(("greenlet_deaths", "")) == 1
+
+
+def test_one_small_message_takes_effect_without_waking_its_reader_and_all_else_wakes_it() -> None:
+    with stage() as hub:
+        alice, bob = hub.yjs("doc"), hub.native("doc")
+        editor, ping = Editor(1), mask_frame(PING, b"")
+        one, two, three, large, last = (
+            mask_frame(BINARY, update(editor.type(text))) for text in ("a", "b", "c", "d" * 99, "e")
+        )
+        for stream, wakes in (
+            (one, False),
+            (two + three, True),
+            (large[:9], True),
+            (large[9:], True),
+            (last, False),
+            (ping, True),
+        ):
+            quiet(alice, bob)
+            woken: set[Any] = set()
+            before = greenlet.settrace(lambda _, switch: woken.add(switch[1]))  # noqa: B023
+            try:
+                alice.send_raw(stream)
+                settle()
+            finally:
+                greenlet.settrace(before)
+            assert ("reader" in {hub.crew._names.get(each) for each in woken}) == wakes
+            assert bool(bob.received()) == (stream not in (large[:9], ping))
 
 
 def test_nothing_follows_a_close_frame() -> None:

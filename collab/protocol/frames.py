@@ -111,6 +111,15 @@ class FrameParser:
         self._fragments: bytearray | None = None
         self._opcode = 0
 
+    def lone(self, data: bytes) -> bytes | None:
+        """The payload of `data` if that is one small, whole, binary message; None: it is something for `feed`."""
+        size = len(data) - 6
+        if not 0 < size < 126 or data[0] != 0x82 or data[1] != size + 0x80 or size > self.max_size:
+            return None
+        if self._buffer is not None or self._fragments is not None or self.failure is not None:
+            return None
+        return apply_mask(data[6:], data[2:6])
+
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """Take what the socket gave; return the messages completed by it, in order. Never raises.
 

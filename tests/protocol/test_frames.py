@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from reference import generated, server_frame
 
@@ -256,6 +256,27 @@ pieces = st.binary(max_size=20) | st.sampled_from([case.stream for case in CASES
 @given(st.lists(pieces, max_size=8).map(b"".join), cuts)
 def test_any_split_of_arbitrary_bytes_never_raises_and_gives_the_same(stream: bytes, cuts: list[int]) -> None:
     assert read(split(stream, cuts)) == read([stream])
+
+
+WHOLE = mask_frame(BINARY, b"x")
+lone_streams = st.binary(max_size=140).map(lambda data: mask_frame(BINARY, data)) | pieces
+
+
+@generated
+@given(lone_streams, st.sampled_from([b"", WHOLE, WHOLE[:3], start(TEXT, b"x")]))
+def test_a_lone_message_is_what_would_be_read_and_looking_for_one_changes_nothing(stream: bytes, before: bytes) -> None:
+    assume(stream)
+    parser, other = FrameParser(100), FrameParser(100)
+    assert parser.feed(before) == other.feed(before)
+    lone, messages = parser.lone(stream), other.feed(stream)
+    assert parser.feed(stream) == messages and failure(parser) == failure(other)
+    small = (
+        before in (b"", WHOLE)
+        and len(messages) == 1
+        and messages[0][0] == BINARY
+        and len(messages[0][1]) == len(stream) - 6 > 0
+    )
+    assert lone == (messages[0][1] if small else None)
 
 
 # ---- frames of the server
