@@ -134,7 +134,7 @@ class Door:
     def _note_written(self, backlog: Backlog) -> None:
         at = now()
         for read_at, count in backlog.carried.items():
-            self._metrics.written.observe(at - read_at, count)
+            self._metrics.observe("written_seconds", at - read_at, count)
         backlog.carried.clear()
 
     def lost(self) -> None:

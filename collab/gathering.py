@@ -217,19 +217,15 @@ class Gathering:
 
     def heard(self, read_at: float, count: int) -> None:
         """`count` messages that were read at `read_at` have taken effect, or do so at the end of this pass."""
-        self._turns.append((read_at, count))
-        if not self._scheduled:
-            self._note_told()
+        if self._scheduled:
+            self._turns.append((read_at, count))
+        else:
+            self._metrics.told([(read_at, count)], clock.now())
 
     @property
     def read_at(self) -> float:
         """When the first message was read of those that are being told."""
         return self._turns[0][0] if self._turns else clock.now()
-
-    def _note_told(self) -> None:
-        """All that was read is told."""
-        turns, self._turns = self._turns, []
-        self._metrics.told(turns, clock.now())
 
     def relay(self, member: Member, message: Relay) -> None:
         """Pass a member's own message on to the others."""

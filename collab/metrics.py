@@ -5,7 +5,8 @@ and histograms are fed here while things happen; gauges are looked up when someb
 
 Invariants borne here:
 
-* What happens once a message costs no more than a few additions: the owners of the hot path raise plain lists.
+* What happens once a message costs no more than a few additions: the owners of the hot path raise plain lists, and
+  what has to be sorted into classes is kept until there is much of it, or somebody looks.
 * A label has at most `MAX_LABELS` values, whatever clients or applications come up with; what is over that is `other`.
 """
 
@@ -115,7 +116,13 @@ LATENCY: Final = (
 )
 """Seconds between which durations are told apart."""
 
+MANY: Final = 256
+"""Turns that are kept to be sorted into classes together."""
+
 _EDGES: Final = (float("-inf"), *LATENCY, float("inf"))
+
+TOLD: Final = ("queued_seconds", "written_seconds")
+"""What is measured when something is told; the second once more for slow readers, when they have it."""
 
 SIZES: Final = tuple(float(1 << power) for power in range(13))
 """Numbers of things between which batches are told apart."""
@@ -191,44 +198,48 @@ class Metrics:
     Attributes:
         received: messages of clients.
         sent: messages to clients.
-        histograms: by name; those of the hot path also have attributes.
+        lone_commits: of one update, that were made since somebody looked: to be raised by who makes one.
     """
 
-    __slots__ = (
-        "commit_updates",
-        "histograms",
-        "labelled",
-        "loop_lag",
-        "queued",
-        "received",
-        "sent",
-        "written",
-    )
+    __slots__ = ("_histograms", "_turns", "labelled", "lone_commits", "received", "sent")
 
     def __init__(self) -> None:
         self.received = Traffic()
         self.sent = Traffic()
         self.labelled: Counter[tuple[str, str]] = Counter()
-        self.histograms = {
+        self.lone_commits = 0
+        self._turns: list[tuple[float, int]] = []  # that were told, as if that had been at 0
+        self._histograms = {
             name: Histogram(LATENCY if name.endswith("_seconds") else SIZES)
             for name, metric in METRICS.items()
             if metric.kind == HISTOGRAM
         }
-        self.queued = self.histograms["queued_seconds"]
-        self.written = self.histograms["written_seconds"]
-        self.loop_lag = self.histograms["loop_lag_seconds"]
-        self.commit_updates = self.histograms["commit_updates"]
+
+    @property
+    def histograms(self) -> dict[str, Histogram]:
+        """By name, with all that was measured."""
+        commits, self.lone_commits = self.lone_commits, 0
+        self.observe("commit_updates", 1, commits)
+        turns, self._turns = self._turns, []
+        self._sort(turns, 0.0)
+        return self._histograms
+
+    def observe(self, name: str, value: float, count: int = 1) -> None:
+        """What the histogram `name` is of was measured, with the same value so many times."""
+        self._histograms[name].observe(value, count)
 
     def told(self, turns: Sequence[tuple[float, int]], at: float) -> None:
         """What was read at some times, so many messages each, has been told to everybody by `at`."""
-        if len(turns) == 1:
-            read_at, count = turns[0]
-            late = at - read_at
-            place = bisect_left(LATENCY, late)
-            for histogram in (self.queued, self.written):
-                histogram.counts[place] += count
-                histogram.sum += late * count
+        if len(turns) > 1:
+            self._sort(turns, at)
             return
+        read_at, count = turns[0]
+        self._turns.append((read_at - at, count))
+        if len(self._turns) >= MANY:
+            turns, self._turns = self._turns, []
+            self._sort(turns, 0.0)
+
+    def _sort(self, turns: Sequence[tuple[float, int]], at: float) -> None:
         low = high = total = 0.0
         place = same = 0
         for read_at, count in turns:
@@ -240,12 +251,12 @@ class Metrics:
             same += count
             total += late * count
         self._tell(place, same)
-        self.queued.sum += total
-        self.written.sum += total
+        for name in TOLD:
+            self._histograms[name].sum += total
 
     def _tell(self, place: int, count: int) -> None:
-        self.queued.counts[place] += count
-        self.written.counts[place] += count
+        for name in TOLD:
+            self._histograms[name].counts[place] += count
 
     def count(self, name: str, label: str = "", by: int = 1) -> None:
         """Raise the counter `name` with `label`.
@@ -277,7 +288,7 @@ class Metrics:
         ):
             totals[messages], totals[size] = traffic.by_name(0), traffic.by_name(1)
         for histogram, batches, things in (
-            (self.commit_updates, "commits", "updates"),
+            (self.histograms["commit_updates"], "commits", "updates"),
             (self.histograms["store_write_records"], "store_commits", "store_records"),
         ):
             totals[batches], totals[things] = histogram.count, int(histogram.sum)

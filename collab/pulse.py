@@ -56,7 +56,7 @@ class Pulse:
             at = now()
             lag = max(0.0, at - self._next)
             self._lags.append(lag)
-            self._metrics.loop_lag.observe(lag)
+            self._metrics.observe("loop_lag_seconds", lag)
             self._next = at + BEAT
 
     @property

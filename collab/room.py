@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from collab.clock import unix
+from collab.clock import now, unix
 from collab.document import Document
 from collab.errors import DOCUMENT_FULL, NOT_STORABLE, DocumentFull, InvalidMessage, InvalidUpdate, NotStorable
 from collab.gathering import Gathering
@@ -176,7 +176,7 @@ class Room(Gathering):
             return False
         self._pending = []
         self.updates += 1
-        self._metrics.commit_updates.observe(1)
+        self._metrics.lone_commits += 1
         self.journal.record((update,))
         self._out.append((Update(update), None))
         return True
@@ -203,7 +203,7 @@ class Room(Gathering):
             return ()
         applied = len(pending) - len(refused) - len(document.early)
         self.updates += applied
-        self._metrics.commit_updates.observe(applied)
+        self._metrics.observe("commit_updates", applied)
         return [*news, *self._give_way(self.seeds)] if self.seeds else news
 
     def _look_after_early(self, early: list[tuple[bytes, Member, int]]) -> None:
@@ -290,6 +290,7 @@ class Room(Gathering):
         self.commit()
         self.broadcast()
         if self._turns:
-            self._note_told()
+            turns, self._turns = self._turns, []
+            self._metrics.told(turns, now())
         if self._receipts.due:
             self.journal.promise(self._receipts.take())

@@ -174,7 +174,7 @@ class Rooms:
             self.caretaker.saver.doubt()
             outcome = StoreError(str(error))
         finally:
-            self._metrics.histograms["store_load_seconds"].observe(now() - started)
+            self._metrics.observe("store_load_seconds", now() - started)
             self.inbox.put(_Loaded(document_id, outcome))
 
     def _loaded(self, loaded: _Loaded) -> None:

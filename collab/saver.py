@@ -188,8 +188,8 @@ class Saver:
 
     def _measure(self, outcome: Outcome) -> None:
         if outcome.records:
-            self._metrics.histograms["store_write_seconds"].observe(outcome.seconds)
-            self._metrics.histograms["store_write_records"].observe(outcome.records)
+            self._metrics.observe("store_write_seconds", outcome.seconds)
+            self._metrics.observe("store_write_records", outcome.records)
         if self.traces is not None:
             try:
                 ended = outcome.begun + outcome.seconds

@@ -49,8 +49,8 @@ def server_stats(hub: Hub) -> dict[str, Any]:
         "rooms": len(hub.rooms),
         "totals": hub.metrics.snapshot(),
         "latency": {
-            "queued": _histogram(hub.metrics.queued),
-            "written": _histogram(hub.metrics.written),
+            "queued": _histogram(hub.metrics.histograms["queued_seconds"]),
+            "written": _histogram(hub.metrics.histograms["written_seconds"]),
             "stored": _histogram(hub.metrics.histograms["store_write_seconds"]),
         },
         "queues": _queues(hub),

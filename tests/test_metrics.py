@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from ydocs import Editor, update
 
 from collab.clock import now
+from collab.hub import Hub
 from collab.intake import TURN_MESSAGES
-from collab.metrics import COUNTER, MAX_LABELS, METRICS, Histogram, Metrics, Traffic
+from collab.metrics import COUNTER, MANY, MAX_LABELS, METRICS, TOLD, Histogram, Metrics, Traffic
 from collab.protocol.frames import BINARY, TEXT
 from collab.protocol.messages import SyncStep1, Update
 from collab.pulse import BEAT
@@ -83,7 +84,8 @@ def test_each_server_counts_for_itself() -> None:
     ours, theirs = Metrics(), Metrics()
     ours.count("stalls")
     ours.sent.note(Update, 10)
-    ours.commit_updates.observe(1)
+    ours.observe("commit_updates", 1)
+    ours.lone_commits += 1
     assert theirs.snapshot() == NOTHING
 
 
@@ -95,40 +97,40 @@ def test_a_histogram_counts_between_its_bounds_and_sums_up() -> None:
     assert histogram.sum == pytest.approx(0.05 + 0.2 + 1.5 + 7.0)
 
 
-def observations(histogram: Histogram) -> int:
-    return sum(histogram.counts)
+def measured(hub: Hub, name: str) -> list[int]:
+    return hub.metrics.histograms[name].counts[:]
 
 
 def test_the_messages_of_a_turn_are_measured_once_all_of_them_are_told() -> None:
     with stage() as hub:
         alice, bob = hub.yjs("doc"), hub.native("doc")
-        before = observations(hub.metrics.queued)
+        before = sum(measured(hub, "queued_seconds"))
         alice.send_raw(b"".join(mask_frame(BINARY, update(Editor(n).type("x"))) for n in range(1, 4)))
         settle()
-        assert observations(hub.metrics.queued) - before == 3
+        assert sum(measured(hub, "queued_seconds")) - before == 3
         bob.send({"type": "ping"})
         settle()
-        assert observations(hub.metrics.queued) - before == 4
-        assert hub.metrics.queued.counts == hub.metrics.written.counts, "nobody had to wait"
+        assert sum(measured(hub, "queued_seconds")) - before == 4
+        assert measured(hub, "queued_seconds") == measured(hub, "written_seconds"), "nobody had to wait"
 
 
 def test_a_turn_that_lasts_is_measured_part_by_part() -> None:
     with stage() as hub:
         alice = hub.native("doc")
-        before = observations(hub.metrics.queued)
+        before = sum(measured(hub, "queued_seconds"))
         alice.send_raw(mask_frame(TEXT, b'{"type": "ping"}') * 2 * TURN_MESSAGES)
         settle()
-        assert observations(hub.metrics.queued) - before == 2 * TURN_MESSAGES
+        assert sum(measured(hub, "queued_seconds")) - before == 2 * TURN_MESSAGES
 
 
 def test_what_a_hocuspocus_client_says_is_measured_too() -> None:
     with stage() as hub:
         alice = hub.hocuspocus("alice")
         alice.join("doc")
-        before = observations(hub.metrics.queued)
+        before = sum(measured(hub, "queued_seconds"))
         alice.say("doc", update(Editor(1).type("x")), update(Editor(2).type("y")))
         settle()
-        assert observations(hub.metrics.queued) - before == 2
+        assert sum(measured(hub, "queued_seconds")) - before == 2
 
 
 def test_what_waits_for_a_slow_reader_is_measured_when_it_is_written() -> None:
@@ -139,15 +141,15 @@ def test_what_waits_for_a_slow_reader_is_measured_when_it_is_written() -> None:
             author.send({"type": "chat", "text": "x" * 100_000})
             settle()
             author.frames()
-        queued, written = observations(hub.metrics.queued), observations(hub.metrics.written)
+        queued, written = sum(measured(hub, "queued_seconds")), sum(measured(hub, "written_seconds"))
         assert slow.connection.backlog is not None
         waiting = len(slow.connection.backlog)
         while slow.connection.backlog is not None:
             slow.frames()
             settle()
-        assert observations(hub.metrics.queued) == queued == 20
+        assert sum(measured(hub, "queued_seconds")) == queued == 20
         # What began the backlog had left the queue by then, and what is joined to it.
-        assert waiting <= observations(hub.metrics.written) - written <= 20
+        assert waiting <= sum(measured(hub, "written_seconds")) - written <= 20
 
 
 def test_the_loop_is_late_while_somebody_holds_it() -> None:
@@ -160,7 +162,7 @@ def test_the_loop_is_late_while_somebody_holds_it() -> None:
         gevent.sleep(0)
         settle()
         assert hub.pulse.lag >= BEAT / 2, "that it was late is not forgotten at once"
-        assert observations(hub.metrics.loop_lag)
+        assert any(measured(hub, "loop_lag_seconds"))
 
 
 def test_what_is_broadcast_is_counted_once_for_each_who_is_told() -> None:
@@ -180,11 +182,29 @@ def test_what_is_broadcast_is_counted_once_for_each_who_is_told() -> None:
         assert hub.metrics.received.by_name(0)["relay"] == 1
 
 
+def test_turns_that_are_told_one_by_one_are_measured_when_somebody_looks_and_not_kept_for_ever() -> None:
+    metrics, expected = Metrics(), Histogram()
+    for number in range(3 * MANY + 1):
+        metrics.told([(float(number % 7), 2)], 7.0)
+        metrics.lone_commits += 1
+        expected.observe(7.0 - number % 7, 2)
+        assert len(metrics._turns) < MANY
+    metrics.told([(1.0, 1), (2.0, 1)], 7.0)
+    expected.observe(6.0)
+    expected.observe(5.0)
+    for _ in range(2):
+        for name in TOLD:
+            assert metrics.histograms[name].counts == expected.counts
+            assert metrics.histograms[name].sum == pytest.approx(expected.sum)
+        assert metrics.snapshot()["commits"] == metrics.snapshot()["updates"] == 3 * MANY + 1
+
+
 @given(st.lists(st.tuples(st.floats(0, 20), st.integers(1, 9)), min_size=1))
 def test_turns_are_measured_one_by_one_in_whatever_order(turns: list[tuple[float, int]]) -> None:
     metrics, expected = Metrics(), Histogram()
     for read_at, count in turns:
         expected.observe(20.0 - read_at, count)
     metrics.told(turns, 20.0)
-    assert metrics.queued.counts == metrics.written.counts == expected.counts
-    assert metrics.queued.sum == pytest.approx(expected.sum)
+    for name in TOLD:
+        assert metrics.histograms[name].counts == expected.counts
+        assert metrics.histograms[name].sum == pytest.approx(expected.sum)
