@@ -42,6 +42,8 @@ logger_class = "collab.serverlog.ServerLog"
 # The default but for the query, in which there may be a token.
 access_log_format = '%(h)s %(l)s %(u)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 LOW_DESCRIPTORS = 4096
+WATCH = 0.2
+"""Seconds between looks whether gunicorn has told the worker to end; each wakes a processor that may have no work."""
 
 OWN = "collab.app:create_app()"
 """The application of `collab serve`."""
@@ -153,7 +155,7 @@ def _watch(worker: Any, hub: Hub) -> None:
     import gevent
 
     while worker.alive:
-        gevent.sleep(0.05)
+        gevent.sleep(WATCH)
     gevent.spawn(hub.stop)
 
 

@@ -56,26 +56,27 @@ class Socket:
             self._read = get_hub().loop.io(self._sock.fileno(), 1)
         self._read.start(self._arrived, take, most, getcurrent())
         try:
-            data: bytes = get_hub().switch()
+            while not isinstance(data := get_hub().switch(), bytes):
+                pass  # somebody else has woken this greenlet
         finally:
             self._read.stop()
         return data
 
     def _arrived(self, take: Callable[[bytes], bool], most: int, reader: Any) -> None:
         try:
-            size = self._sock.recv_into(_buffer, most)
-        except BlockingIOError:
-            return
-        except OSError:
-            size = 0
-        data = _buffer[:size].tobytes()
-        try:
-            taken = bool(size) and take(data)
-        except BaseException:
+            try:
+                size = self._sock.recv_into(_buffer, most)
+            except BlockingIOError:
+                return
+            except OSError:
+                size = 0
+            data = _buffer[:size].tobytes()
+            if size and take(data):
+                return
+        except BaseException:  # whatever it is, the reader must not wait for ever
             reader.throw(*sys.exc_info())
         else:
-            if not taken:
-                reader.switch(data)
+            reader.switch(data)
 
     def wait_writable(self) -> None:
         """Wait until the kernel has room again, or the socket is gone."""

@@ -515,6 +515,31 @@ def test_a_fault_of_ours_ends_one_session_with_1011_and_no_other(
         assert hub.metrics.labelled.pop(("greenlet_deaths", "")) == 1
 
 
+class Failing:
+    """A socket at whose next read the memory does not suffice."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+
+    def recv_into(self, *_: object) -> int:
+        raise MemoryError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+
+def test_a_fault_at_reading_ends_the_session_that_it_befalls() -> None:
+    with stage() as hub:
+        alice, bob = hub.native("doc", "alice"), hub.native("doc", "bob")
+        quiet(alice, bob)
+        alice.connection._socket._sock = Failing(alice.connection._socket._sock)  # type: ignore[assignment]
+        alice.send(update(HELLO))
+        settle()
+        assert alice.received() == [Closed(1011, "internal error")]
+        assert types(bob.received()) == ["leave"] and hub.connections == {bob.connection}
+        assert hub.metrics.labelled.pop(("greenlet_deaths", "")) == 1
+
+
 def test_one_small_message_takes_effect_without_waking_its_reader_and_all_else_wakes_it() -> None:
     with stage() as hub:
         alice, bob = hub.yjs("doc"), hub.native("doc")
