@@ -1,7 +1,7 @@
-"""One client's connection: a reader greenlet that takes what comes in, its end, and what time does to it.
+"""One client's connection: its reader greenlet from beginning to end, its goodbye, and what time does to it.
 
-Bound here: only the reader switches greenlets, and only between messages or where it waits for the socket (or, before
-the first message, for the document). `close` and `tick` never do.
+Bound here: only the reader switches greenlets, as `collab.intake` says or, before the first message, where it waits for
+the document. `close` and `tick` never do.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Invariants borne here:
 
-* What is one small message, as nearly all is, takes effect in the loop's own greenlet and wakes no other one. For all
-  else the reader greenlet is woken, and only that one ever waits.
+* What is one small binary message, as nearly all is, takes effect in the loop's own greenlet and wakes no other one.
+  For all else the reader greenlet is woken, and only that one ever waits.
 * It switches greenlets only between messages, or where it waits for the socket: never while one takes effect.
 * Who sends too much is not read for a while, and whoever's own socket is congested is not read either.
 """
@@ -95,7 +95,7 @@ class Intake(Door):
                 self._slow_down(wait)
 
     def _take_lone(self, data: bytes) -> bool:
-        """Take what is one small message, and have nobody wait for it; False: it is something else."""
+        """In the loop's own greenlet, take what is one small message; False: it is something else."""
         if self.backlog is not None or self.state is not OPEN or self.meter.flooding_since is not None:
             return False
         payload = self._parser.lone(data)

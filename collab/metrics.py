@@ -220,8 +220,7 @@ class Metrics:
         """By name, with all that was measured."""
         commits, self.lone_commits = self.lone_commits, 0
         self.observe("commit_updates", 1, commits)
-        turns, self._turns = self._turns, []
-        self._sort(turns, 0.0)
+        self._sort_kept()
         return self._histograms
 
     def observe(self, name: str, value: float, count: int = 1) -> None:
@@ -236,8 +235,11 @@ class Metrics:
         read_at, count = turns[0]
         self._turns.append((read_at - at, count))
         if len(self._turns) >= MANY:
-            turns, self._turns = self._turns, []
-            self._sort(turns, 0.0)
+            self._sort_kept()
+
+    def _sort_kept(self) -> None:
+        turns, self._turns = self._turns, []
+        self._sort(turns, 0.0)
 
     def _sort(self, turns: Sequence[tuple[float, int]], at: float) -> None:
         low = high = total = 0.0

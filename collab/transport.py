@@ -84,7 +84,11 @@ class Socket:
             return
         if self._write is None:
             self._write = get_hub().loop.io(self._sock.fileno(), 2)
-        _wait(self._write)
+        self._write.start(getcurrent().switch)  # gevent's own wait makes an object each time
+        try:
+            get_hub().switch()
+        finally:
+            self._write.stop()
 
     def shut(self) -> None:
         """End both directions: who waits on the socket sees its end. Idempotent; the descriptor stays open."""
@@ -103,12 +107,3 @@ class Socket:
                 watcher.close()
         self._read = self._write = None
         self._sock.close()
-
-
-def _wait(watcher: Any) -> None:
-    """Sleep until `watcher` fires: gevent's own wait without the object that it makes for each."""
-    watcher.start(getcurrent().switch)
-    try:
-        get_hub().switch()
-    finally:
-        watcher.stop()

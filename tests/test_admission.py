@@ -147,6 +147,22 @@ def test_who_sends_too_much_is_read_more_slowly_and_then_closed(monkeypatch: pyt
         assert snapshot["refused"] == {"rate_limited": 1} and snapshot["closed"] == {"1008": 1}
 
 
+def test_messages_that_come_one_by_one_count_as_well_and_the_next_one_is_waited_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("collab.intake.sleep", pauses.append)
+    monkeypatch.setattr("collab.intake.now", lambda: 1000.0)
+    with stage(rate_messages=10) as hub:
+        alice = hub.yjs("doc")
+        for number in range(1, 44):
+            alice.send(b"\3")
+            settle()
+            assert pauses == [pytest.approx((over - 40) / 10) for over in range(42, number + 1)]
+        assert hub.metrics.labelled["throttled", ""] == 2
+        alice.received()
+
+
 def test_bytes_count_as_well_as_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("collab.intake.sleep", pauses.append)
