@@ -14,6 +14,7 @@ from ydocs import Editor
 
 from collab.cli import main
 from collab.stores import open_store
+from collab.stores.arrivals import SETTLE
 from collab.stores.base import Notes, Person, Record, Store
 
 
@@ -58,7 +59,9 @@ def write(store: Store, document_id: str, *texts: str, epoch: str = "e1") -> Edi
 
 
 def damage(path: Path, table: str = "collab_updates", which: str = "max(id)") -> None:
-    """Turn the bytes of one row into zeros."""
+    """Turn the bytes of one row into zeros, once all updates have settled."""
     with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in SETTLE:
+            connection.execute(statement)
         mine = f"(SELECT {which} FROM {table})"
         assert connection.execute(f"UPDATE {table} SET data = zeroblob(length(data)) WHERE id = {mine}").rowcount == 1

@@ -103,8 +103,12 @@ class Database:
         with self._transaction("BEGIN IMMEDIATE" if self.sqlite else "") as connection:
             yield connection
 
-    def write_directly(self, statements: Sequence[tuple[str, Sequence[object]]], rows: int) -> bool:
+    def write_directly(
+        self, statements: Sequence[tuple[str, Sequence[object]]], rows: int, then: Sequence[str] = ()
+    ) -> bool:
         """`writing` on SQLite's own connection, undone unless just so many rows are touched; whether they were.
+
+        What is to be done `then` may touch any number more.
 
         SQLAlchemy would be a third of the work, and each function on the way is one more that is cold.
         """
@@ -116,6 +120,8 @@ class Database:
             try:
                 for statement, values in statements:
                     rows -= direct.execute(statement, values).rowcount
+                for statement in () if rows else then:
+                    direct.execute(statement)
                 direct.execute("ROLLBACK" if rows else "COMMIT")
             except BaseException:
                 if direct.connection.in_transaction:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Table, delete, insert, select
 
 from collab.clock import unix
 from collab.stores import schema
@@ -25,11 +25,21 @@ def key_of(document_id: str) -> ScalarSelect[int]:
     return select(documents.c.id).where(documents.c.name == document_id).scalar_subquery()
 
 
-def stored(connection: Connection, document: int) -> Sequence[Any]:
-    """Id, data and checksum of a document's updates, in the order in which they were stored."""
-    updates = schema.updates
-    of = select(updates.c.id, updates.c.data, updates.c.crc).where(updates.c.document == document)
-    return connection.execute(of.order_by(updates.c.id)).all()
+def holding(connection: Connection) -> Sequence[Table]:
+    """The tables in which there are updates: those of each document in this order, and new ones in the last."""
+    return (schema.updates, schema.arrivals) if connection.dialect.name == "sqlite" else (schema.updates,)
+
+
+def updates_in(connection: Connection, table: Table, document: int) -> Sequence[Any]:
+    """Id, data and checksum of a document's updates in one of them, in their order."""
+    of = select(table.c.id, table.c.data, table.c.crc).where(table.c.document == document)
+    return connection.execute(of.order_by(table.c.id)).all()
+
+
+def stored(connection: Connection, document: int) -> Sequence[tuple[Any, int]]:
+    """Data and checksum of a document's updates, in the order in which they were stored."""
+    rows = [row for table in holding(connection) for row in updates_in(connection, table, document)]
+    return [(data, crc) for _, data, crc in rows]
 
 
 def intact(data: Any, crc: int) -> bytes | None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from collab.errors import StoreError
 
-VERSION: Final = 2
+VERSION: Final = 3
 LOCK: Final = 0x636F6C6C6162
 """PostgreSQL's advisory lock under which tables are made and migrated: "collab"."""
 
@@ -65,6 +65,15 @@ updates = Table(
     sqlite_autoincrement=True,
 )
 Index("collab_updates_of", updates.c.document, updates.c.id)
+arrivals = Table(
+    "collab_arrivals",
+    tables,
+    Column("id", Integer, primary_key=True),
+    _owner(),
+    Column("data", LargeBinary, nullable=False),
+    Column("crc", BigInteger, nullable=False),
+)
+"""Only in SQLite: see `collab.stores.arrivals`."""
 versions = Table(
     "collab_versions",
     tables,
@@ -100,7 +109,13 @@ def _add_people_and_notices(connection: Connection) -> None:
     tables.create_all(connection, [people, notices])
 
 
-MIGRATIONS: Final[dict[int, Callable[[Connection], None]]] = {1: _add_people_and_notices}
+def _add_arrivals(connection: Connection) -> None:
+    """Version 2 had all updates in one table."""
+    if connection.dialect.name == "sqlite":
+        arrivals.create(connection)
+
+
+MIGRATIONS: Final[dict[int, Callable[[Connection], None]]] = {1: _add_people_and_notices, 2: _add_arrivals}
 """What makes the tables of version n those of version n + 1."""
 
 
@@ -113,7 +128,8 @@ def prepare(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     if not inspect(connection).has_table(meta.name):
-        tables.create_all(connection)
+        others = [] if connection.dialect.name == "sqlite" else [arrivals]
+        tables.create_all(connection, [table for table in tables.sorted_tables if table not in others])
         connection.execute(meta.insert().values(key="version", value=str(VERSION)))
         return
     version = int(connection.execute(meta.select().where(meta.c.key == "version")).one().value)

@@ -1,6 +1,7 @@
 """The store in a database: SQLite or PostgreSQL, by the same code.
 
 A document is a row of `collab_documents` and its updates in the order of their ids; a compacted one has one of them.
+In SQLite those that came last wait in a table of their own (`collab.stores.arrivals`).
 Rows are found by name and epoch each time, so that nothing is written to a document that has been replaced meanwhile.
 """
 
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, Final, TypeVar
 from zlib import crc32
 
@@ -17,9 +17,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from collab.clock import unix
 from collab.errors import Damaged, InvalidUpdate, Quarantined
+from collab.stores.arrivals import AT_ONCE, MAX_ARRIVED, SETTLE, arrive, has_arrived, settle, weight
 from collab.stores.base import Loaded, Notes, Person, Record
 from collab.stores.database import Database
-from collab.stores.rows import find, intact, people_of, stored
+from collab.stores.rows import find, holding, intact, people_of, stored, updates_in
 from collab.stores.schema import documents, people, updates, versions
 from collab.stores.sqlshelf import Shelf
 from collab.updates import squash
@@ -35,9 +36,6 @@ TOUCH: Final = 30.0
 MAX_TOUCHED: Final = 10_000
 """Documents of which it is remembered when that was noted."""
 
-AT_ONCE: Final = 64
-"""Records in one statement."""
-
 
 class SqlStore(Shelf):
     """Keeps documents in a database."""
@@ -45,6 +43,7 @@ class SqlStore(Shelf):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._touched: dict[str, float] = {}
+        self._arrived = MAX_ARRIVED  # at the most; how much another process has left is not known
 
     # ---- what a room needs
 
@@ -58,7 +57,7 @@ class SqlStore(Shelf):
             kept = stored(connection, row.id)
             latest = select(func.max(versions.c.saved)).where(versions.c.document == row.id)
             saved = connection.execute(latest).scalar()
-        return Loaded(row.epoch, [_whole(data, crc, document_id) for _, data, crc in kept], saved or row.created)
+        return Loaded(row.epoch, [_whole(data, crc, document_id) for data, crc in kept], saved or row.created)
 
     def append(self, records: Sequence[Record]) -> frozenset[str]:
         now = unix()
@@ -68,7 +67,14 @@ class SqlStore(Shelf):
             self._make(connection, records, now)
             gone, changed = self._append_each(connection, records)
             self._touch(connection, changed, now)
+            settling = self._database.sqlite and self._arrived >= MAX_ARRIVED
+            if settling:
+                settle(connection)
+        self._note_arrived(records, settling)
         return frozenset(gone)
+
+    def _note_arrived(self, records: Sequence[Record], settling: bool) -> None:
+        self._arrived = 0 if settling else self._arrived + weight(records)
 
     def _append_all(self, records: Sequence[Record], now: float) -> bool:
         """Store records in SQLite if all can be; nothing is stored if this is False. A third of the work otherwise."""
@@ -84,10 +90,12 @@ class SqlStore(Shelf):
                 values += (name, epoch, data, crc32(data))
                 if self._touched.get(name, 0.0) <= now - TOUCH:
                     changed[name] = None
-            statements.append((_append_statement(len(values) // 4), values))
+            statements.append((arrive(len(values) // 4), values))
         statements += [("UPDATE collab_documents SET changed = ? WHERE name = ?", (now, name)) for name in changed]
-        if not self._database.write_directly(statements, len(records) + len(changed)):
+        settling = self._arrived >= MAX_ARRIVED
+        if not self._database.write_directly(statements, len(records) + len(changed), SETTLE if settling else ()):
             return False
+        self._note_arrived(records, settling)
         self._touched.update(dict.fromkeys(changed, now))
         return True
 
@@ -103,7 +111,7 @@ class SqlStore(Shelf):
                 values.append({"document": row.id, "data": data, "crc": crc32(data)})
                 changed.add(document_id)
         if values:
-            connection.execute(insert(updates), values)
+            connection.execute(insert(holding(connection)[-1]), values)
         return gone, changed
 
     def _touch(self, connection: Connection, names: set[str], now: float) -> None:
@@ -146,7 +154,12 @@ class SqlStore(Shelf):
             row = find(connection, document_id)
             if row is None or row.epoch != epoch or row.quarantine is not None:
                 return None
-            kept = stored(connection, row.id)
+            waits = self._database.sqlite and has_arrived(connection, row.id)
+        if waits:
+            with self._database.writing() as connection:
+                settle(connection)
+        with self._database.reading() as connection:
+            kept = updates_in(connection, updates, row.id)
         if len(kept) < 2:
             return None
         parts = [_whole(data, crc, document_id) for _, data, crc in kept]
@@ -202,16 +215,6 @@ class SqlStore(Shelf):
         with self._database.reading() as connection:
             row = find(connection, document_id)
             return [] if row is None else people_of(connection, row.id)
-
-
-@lru_cache(maxsize=AT_ONCE)
-def _append_statement(count: int) -> str:
-    """What stores so many records in SQLite, those that can be, in their order: a cross join keeps to that."""
-    return (
-        "INSERT INTO collab_updates (document, data, crc) SELECT d.id, r.column3, r.column4 "
-        f"FROM (VALUES {', '.join(['(?, ?, ?, ?)'] * count)}) AS r CROSS JOIN collab_documents AS d "
-        "WHERE d.name = r.column1 AND d.epoch = r.column2 AND d.quarantine IS NULL"
-    )
 
 
 def _batches(of: Sequence[T]) -> Iterator[Sequence[T]]:

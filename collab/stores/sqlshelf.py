@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from collab.clock import ksuid, unix
 from collab.errors import Damaged, Exists
 from collab.stores import schema
+from collab.stores.arrivals import arrived
 from collab.stores.base import Entry, Store, Version, Whole
 from collab.stores.database import Database
 from collab.stores.rows import find, forget_notices, fresh, intact, key_of, noticed, notify, people_of, stored
@@ -54,10 +55,13 @@ class Shelf(Store):
             select(func.count()).where(versions.c.document == documents.c.id).scalar_subquery().label("kept"),
         )
         rows = connection.execute(select(*columns).where(which).order_by(documents.c.name).limit(limit))
-        return [
-            Entry(row.name, row.epoch, row.created, row.changed, row.records, int(row.size), row.kept, row.quarantine)
-            for row in rows
-        ]
+        late = arrived(connection) if self._database.sqlite else {}
+        entries = []
+        for row in rows:
+            count, size = late.get(row.id, (0, 0))
+            holds = row.records + count, int(row.size) + size
+            entries.append(Entry(row.name, row.epoch, row.created, row.changed, *holds, row.kept, row.quarantine))
+        return entries
 
     def delete(self, document_id: str) -> bool:
         with self._database.writing() as connection:
@@ -74,7 +78,7 @@ class Shelf(Store):
                 return None
             row = find(connection, document_id)
             assert row is not None
-            updates = [intact(data, crc) for _, data, crc in stored(connection, row.id)]
+            updates = [intact(data, crc) for data, crc in stored(connection, row.id)]
             versions, rows = [], self._versions(connection, row.id, schema.versions.c.data, schema.versions.c.crc)
             for version in rows:
                 data = intact(version.data, version.crc)
