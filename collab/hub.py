@@ -116,7 +116,7 @@ class Hub(Steered):
             self.started = unix()
             self._clean_up_at = now() + self.settings.cleanup_interval
             self.crew.spawn("hub", self._run)
-            self.crew.spawn("pulse", self.pulse.run)
+            self.pulse.start()
             self.caretaker.start()
             if self.settings.traces:
                 self.traces = Traces(self.settings, self.metrics, self.crew)

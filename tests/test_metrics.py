@@ -165,6 +165,17 @@ def test_the_loop_is_late_while_somebody_holds_it() -> None:
         assert any(measured(hub, "loop_lag_seconds"))
 
 
+def test_the_loop_is_not_looked_at_any_more_when_the_hub_has_stopped() -> None:
+    with stage() as hub:
+        settle()
+        while not any(measured(hub, "loop_lag_seconds")):
+            gevent.sleep(BEAT / 4)
+    gevent.sleep(2 * BEAT)  # the look that finds it stopped
+    looks = sum(measured(hub, "loop_lag_seconds"))
+    gevent.sleep(2 * BEAT)
+    assert sum(measured(hub, "loop_lag_seconds")) == looks
+
+
 def test_what_is_broadcast_is_counted_once_for_each_who_is_told() -> None:
     with stage() as hub:
         alice, _, _ = hub.yjs("doc"), hub.yjs("doc"), hub.native("doc")
