@@ -7,7 +7,8 @@ Invariants borne here:
 
 * Whoever reads a document reads what has settled, and then what has arrived; what settles keeps its order.
 * Only what has settled is rewritten: its ids are never used again, those of arrivals are.
-* So many wait at most that to look through all of them is no work.
+* So little waits that to look through all of it is no work: what would be too much settles, and what came with it is
+  stored in its place at once, so that nothing large is written twice.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collab.stores import schema
 from collab.stores.base import Record
 
 MAX_ARRIVED: Final = 1 << 20
-"""Bytes that may wait, as `weight` counts them."""
+"""Bytes of which fewer wait, as `weight` counts them."""
 
 LEAST: Final = 1 << 10
 """Bytes that an update counts as, however small it is: about a thousand wait."""
@@ -32,17 +33,18 @@ AT_ONCE: Final = 64
 
 SETTLE: Final = (
     "INSERT INTO collab_updates (document, data, crc) "
-    "SELECT document, data, crc FROM collab_arrivals ORDER BY document, id",
+    "SELECT document, data, crc FROM collab_arrivals "
+    "WHERE document IN (SELECT id FROM collab_documents) ORDER BY document, id",
     "DELETE FROM collab_arrivals",
 )
-"""What has all settle."""
+"""What has all settle. Of a document that somebody took away without SQLite's foreign keys nothing is kept."""
 
 
-@lru_cache(maxsize=AT_ONCE)
-def arrive(count: int) -> str:
+@lru_cache(maxsize=2 * AT_ONCE)
+def insert_all(table: str, count: int) -> str:
     """What stores so many records, those that can be, in their order: a cross join keeps to that."""
     return (
-        "INSERT INTO collab_arrivals (document, data, crc) SELECT d.id, r.column3, r.column4 "
+        f"INSERT INTO {table} (document, data, crc) SELECT d.id, r.column3, r.column4 "
         f"FROM (VALUES {', '.join(['(?, ?, ?, ?)'] * count)}) AS r CROSS JOIN collab_documents AS d "
         "WHERE d.name = r.column1 AND d.epoch = r.column2 AND d.quarantine IS NULL"
     )
@@ -65,9 +67,9 @@ def has_arrived(connection: Connection, document: int) -> bool:
     return connection.execute(select(arrivals.c.id).where(arrivals.c.document == document).limit(1)).first() is not None
 
 
-def arrived(connection: Connection) -> dict[int, tuple[int, int]]:
-    """How many updates of each document have not settled, and their bytes."""
+def arrived(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Of some documents, how many updates have not settled, and their bytes."""
     arrivals = schema.arrivals
     sizes = select(arrivals.c.document, func.count(), func.sum(func.length(arrivals.c.data)))
-    rows: Sequence[tuple[int, int, int]] = connection.execute(sizes.group_by(arrivals.c.document)).all()
+    rows = connection.execute(sizes.where(arrivals.c.document.in_(ids)).group_by(arrivals.c.document))
     return {document: (count, size) for document, count, size in rows}

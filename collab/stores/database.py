@@ -104,11 +104,11 @@ class Database:
             yield connection
 
     def write_directly(
-        self, statements: Sequence[tuple[str, Sequence[object]]], rows: int, then: Sequence[str] = ()
+        self, statements: Sequence[tuple[str, Sequence[object]]], rows: int, first: Sequence[str] = ()
     ) -> bool:
         """`writing` on SQLite's own connection, undone unless just so many rows are touched; whether they were.
 
-        What is to be done `then` may touch any number more.
+        What is to be done `first` may touch any number more.
 
         SQLAlchemy would be a third of the work, and each function on the way is one more that is cold.
         """
@@ -118,10 +118,10 @@ class Database:
             direct = self._direct
             direct.execute("BEGIN IMMEDIATE")
             try:
+                for statement in first:
+                    direct.execute(statement)
                 for statement, values in statements:
                     rows -= direct.execute(statement, values).rowcount
-                for statement in () if rows else then:
-                    direct.execute(statement)
                 direct.execute("ROLLBACK" if rows else "COMMIT")
             except BaseException:
                 if direct.connection.in_transaction:

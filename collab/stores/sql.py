@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 from zlib import crc32
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from collab.clock import unix
 from collab.errors import Damaged, InvalidUpdate, Quarantined
-from collab.stores.arrivals import AT_ONCE, MAX_ARRIVED, SETTLE, arrive, has_arrived, settle, weight
+from collab.stores.arrivals import AT_ONCE, MAX_ARRIVED, SETTLE, has_arrived, insert_all, settle, weight
 from collab.stores.base import Loaded, Notes, Person, Record
 from collab.stores.database import Database
 from collab.stores.rows import find, holding, intact, people_of, stored, updates_in
@@ -43,7 +43,7 @@ class SqlStore(Shelf):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._touched: dict[str, float] = {}
-        self._arrived = MAX_ARRIVED  # at the most; how much another process has left is not known
+        self._arrived = MAX_ARRIVED  # at the most: how much another process has left is not known
 
     # ---- what a room needs
 
@@ -61,25 +61,26 @@ class SqlStore(Shelf):
 
     def append(self, records: Sequence[Record]) -> frozenset[str]:
         now = unix()
-        if self._database.sqlite and self._append_all(records, now):
+        arrived = self._arrived + weight(records) if self._database.sqlite else 0
+        full = arrived >= MAX_ARRIVED
+        if self._database.sqlite and self._append_all(records, now, full):
+            self._arrived = 0 if full else arrived
             return frozenset()
         with self._database.writing() as connection:
-            self._make(connection, records, now)
-            gone, changed = self._append_each(connection, records)
-            self._touch(connection, changed, now)
-            settling = self._database.sqlite and self._arrived >= MAX_ARRIVED
-            if settling:
+            if full:
                 settle(connection)
-        self._note_arrived(records, settling)
+            self._make(connection, records, now)
+            table = updates if full else holding(connection)[-1]
+            gone, changed = self._append_each(connection, table, records)
+            self._touch(connection, changed, now)
+        self._arrived = 0 if full else arrived
         return frozenset(gone)
 
-    def _note_arrived(self, records: Sequence[Record], settling: bool) -> None:
-        self._arrived = 0 if settling else self._arrived + weight(records)
-
-    def _append_all(self, records: Sequence[Record], now: float) -> bool:
+    def _append_all(self, records: Sequence[Record], now: float, full: bool) -> bool:
         """Store records in SQLite if all can be; nothing is stored if this is False. A third of the work otherwise."""
         statements: list[tuple[str, Sequence[object]]] = []
         changed: dict[str, None] = {}
+        table = "collab_updates" if full else "collab_arrivals"
         if len(self._touched) > MAX_TOUCHED:
             self._touched.clear()
         for start in range(0, len(records), AT_ONCE):
@@ -90,16 +91,16 @@ class SqlStore(Shelf):
                 values += (name, epoch, data, crc32(data))
                 if self._touched.get(name, 0.0) <= now - TOUCH:
                     changed[name] = None
-            statements.append((arrive(len(values) // 4), values))
+            statements.append((insert_all(table, len(values) // 4), values))
         statements += [("UPDATE collab_documents SET changed = ? WHERE name = ?", (now, name)) for name in changed]
-        settling = self._arrived >= MAX_ARRIVED
-        if not self._database.write_directly(statements, len(records) + len(changed), SETTLE if settling else ()):
+        if not self._database.write_directly(statements, len(records) + len(changed), SETTLE if full else ()):
             return False
-        self._note_arrived(records, settling)
         self._touched.update(dict.fromkeys(changed, now))
         return True
 
-    def _append_each(self, connection: Connection, records: Sequence[Record]) -> tuple[set[str], set[str]]:
+    def _append_each(
+        self, connection: Connection, table: Table, records: Sequence[Record]
+    ) -> tuple[set[str], set[str]]:
         """Store the records that can be: the documents of the others, and of these."""
         rows = self._rows(connection, {record.document_id for record in records})
         values, gone, changed = [], set(), set()
@@ -111,7 +112,7 @@ class SqlStore(Shelf):
                 values.append({"document": row.id, "data": data, "crc": crc32(data)})
                 changed.add(document_id)
         if values:
-            connection.execute(insert(holding(connection)[-1]), values)
+            connection.execute(insert(table), values)
         return gone, changed
 
     def _touch(self, connection: Connection, names: set[str], now: float) -> None:

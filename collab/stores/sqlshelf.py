@@ -54,8 +54,8 @@ class Shelf(Store):
             select(func.coalesce(func.sum(func.length(updates.c.data)), 0)).where(own).scalar_subquery().label("size"),
             select(func.count()).where(versions.c.document == documents.c.id).scalar_subquery().label("kept"),
         )
-        rows = connection.execute(select(*columns).where(which).order_by(documents.c.name).limit(limit))
-        late = arrived(connection) if self._database.sqlite else {}
+        rows = connection.execute(select(*columns).where(which).order_by(documents.c.name).limit(limit)).all()
+        late = arrived(connection, [row.id for row in rows]) if self._database.sqlite else {}
         entries = []
         for row in rows:
             count, size = late.get(row.id, (0, 0))

@@ -95,29 +95,94 @@ def test_all_settle_in_their_order_when_about_a_thousand_wait(store: Store, path
         for part, update in enumerate(updates):
             kept["ab"[part % 2]].append(update)
         waiting.append(rows(path)[1])
-    assert max(waiting) == -(-most // 10) * 10, "full, and not more than that"
+    assert max(waiting) == (most - 1) // 10 * 10, "nearly full"
     assert waiting.count(0) == 1 and waiting[-1] < most / 2
     for name in "ab":
         assert updates_of(store, name) == kept[name]
 
 
-def test_a_large_update_does_not_wait_for_a_thousand_others(store: Store, path: Path) -> None:
-    large = bytes(MAX_ARRIVED)
-    append(store, large)
-    append(store, b"\0\0")
+@pytest.mark.parametrize("new", [False, True])
+def test_what_is_too_much_does_not_wait(store: Store, path: Path, new: bool) -> None:
+    """With documents of its own beside it or without."""
+    updates = [b"\0\0\1", bytes(MAX_ARRIVED), b"\0\0\2"]
+    append(store, updates[0])
+    assert rows(path) == (2, 1)
+    others = [Record("new", "e1", b"\0\0", True)] * new
+    assert not store.append([Record("a", "e1", updates[1], False), *others])
+    assert rows(path) == (4 + new, 0)
+    append(store, updates[2])
+    assert rows(path) == (4 + new, 1)
+    assert updates_of(store) == [b"\0\0", *updates]
+    many = [Record(f"new {number}", "e1", b"\0\0", new) for number in range(MAX_ARRIVED // LEAST)]
+    assert not store.append([record._replace(new=True) for record in many])
+    assert rows(path) == (5 + new + len(many), 0)
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_what_cannot_all_be_stored_settles_as_well_when_it_is_time(store: Store, path: Path, new: bool) -> None:
+    updates = [bytes((0, 0, number // 256, number % 256)) for number in range(MAX_ARRIVED // LEAST)]
+    append(store, *updates[:-1])
+    records = [Record("a", "e1", updates[-1], False), Record("nowhere", "e1", b"\0\0", False)]
+    assert store.append([*records, *[Record("new", "e1", b"\0\0", True)] * new]) == {"nowhere"}
+    assert rows(path) == (2 + len(updates) + new, 0)
+    assert updates_of(store) == [b"\0\0", *updates]
+
+
+def test_who_reads_while_all_settle_sees_each_once(store: Store, path: Path) -> None:
+    append(store, b"\0\0\1", b"\0\0\2")
+    with store.snapshot() as then:
+        before = then.read("a")
+        assert store.compact("b", "e1") is None
+        assert rows(path) == (2, 2), "nothing of it waits"
+        append(store, bytes(MAX_ARRIVED))
+        assert rows(path) == (5, 0)
+        assert updates_of(then) == [b"\0\0", b"\0\0\1", b"\0\0\2"]
+        assert then.read("a") == before
+
+
+def test_what_waits_of_a_document_in_quarantine_settles_and_is_kept(store: Store, path: Path) -> None:
+    append(store, b"\0\0\1")
+    store.quarantine("a", "to be looked at")
+    append(store, bytes(MAX_ARRIVED), name="b")
     assert rows(path) == (4, 0)
-    assert updates_of(store) == [b"\0\0", large, b"\0\0"]
+    assert store.append([Record("a", "e1", b"\0\0", False)]) == {"a"}
+    assert store.release("a")
+    assert updates_of(store) == [b"\0\0", b"\0\0\1"]
 
 
-def test_what_waits_settles_as_well_where_each_append_makes_a_document(store: Store, path: Path) -> None:
-    new = 0
+def test_a_document_that_somebody_took_away_by_hand_is_in_nobodys_way(store: Store, path: Path) -> None:
+    """Foreign keys are off in SQLite unless they are asked for: what waits of it then stays."""
+    append(store, b"\0\0\1")
+    append(store, b"\0\0\2", name="b")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM collab_documents WHERE name = 'b'")
+        connection.commit()
+    append(store, bytes(MAX_ARRIVED))
+    assert rows(path) == (4, 0), "with what of it had settled"
+    append(store, b"\0\0\3")
+    assert updates_of(store)[1:] == [b"\0\0\1", bytes(MAX_ARRIVED), b"\0\0\3"]
+
+
+def test_what_settles_elsewhere_and_numbers_used_again_change_no_order(store: Store) -> None:
+    updates = [bytes((0, 0, number)) for number in range(4)]
+    append(store, b"\0\0", name="b")
+    append(store, updates[0])
+    append(store, b"\0\0", name="b")
+    assert store.delete("b")  # which had the highest
+    append(store, updates[1])
+    with closing(store.another()) as other:
+        append(other, updates[2])  # all settles, and numbers begin anew
+        append(other, updates[3])
+    assert updates_of(store) == [b"\0\0", *updates]
+
+
+def test_what_waits_settles_as_well_where_each_append_makes_documents(store: Store, path: Path) -> None:
+    half, waiting = MAX_ARRIVED // LEAST // 2, []
     for number in range(5):
-        records = [Record(f"new {number} {place}", "e1", b"\0\0", True) for place in range(MAX_ARRIVED // LEAST // 2)]
-        assert not store.append(records)
-        new += len(records)
-        assert sum(rows(path)) == 2 + new
-        assert rows(path)[1] < 2 * MAX_ARRIVED // LEAST
-    assert rows(path)[0] > 2
+        assert not store.append([Record(f"new {number} {place}", "e1", b"\0\0", True) for place in range(half)])
+        assert sum(rows(path)) == 2 + half * (number + 1)
+        waiting.append(rows(path)[1])
+    assert waiting == [half, 0, half, 0, half]
 
 
 def test_what_a_process_has_left_settles_when_the_next_begins_to_write(store: Store, path: Path) -> None:
