@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ydocs import Editor
 from collab.cli import main
 from collab.stores import open_store
 from collab.stores.arrivals import SETTLE
-from collab.stores.base import Notes, Person, Record, Store
+from collab.stores.base import Entry, Notes, Person, Record, Store
 
 
 def run(url: str, *args: str, code: int = 0, stdin: bytes | None = None) -> Result:
@@ -47,6 +47,20 @@ def opened(url: str) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def updates_of(store: Store, document_id: str = "doc") -> Sequence[bytes]:
+    """What is loaded of a document that there is."""
+    loaded = store.load(document_id)
+    assert loaded is not None
+    return loaded.updates
+
+
+def entry_of(store: Store, document_id: str = "doc") -> Entry:
+    """What is listed of a document that there is."""
+    entry = store.describe(document_id)
+    assert entry is not None
+    return entry
 
 
 def write(store: Store, document_id: str, *texts: str, epoch: str = "e1") -> Editor:

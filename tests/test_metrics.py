@@ -165,15 +165,13 @@ def test_the_loop_is_late_while_somebody_holds_it() -> None:
         assert any(measured(hub, "loop_lag_seconds"))
 
 
-def test_the_loop_is_not_looked_at_any_more_when_the_hub_has_stopped() -> None:
+def test_the_loop_is_looked_at_until_the_hub_has_stopped() -> None:
     with stage() as hub:
-        settle()
-        while not any(measured(hub, "loop_lag_seconds")):
-            gevent.sleep(BEAT / 4)
-    gevent.sleep(2 * BEAT)  # the look that finds it stopped
-    looks = sum(measured(hub, "loop_lag_seconds"))
-    gevent.sleep(2 * BEAT)
-    assert sum(measured(hub, "loop_lag_seconds")) == looks
+        hub.pulse._look()
+        assert any(measured(hub, "loop_lag_seconds"))
+        assert hub.pulse._timer.active, "it looks once more"
+    hub.pulse._look()
+    assert not hub.pulse._timer.active
 
 
 def test_what_is_broadcast_is_counted_once_for_each_who_is_told() -> None:

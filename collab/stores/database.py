@@ -108,9 +108,8 @@ class Database:
     ) -> bool:
         """`writing` on SQLite's own connection, undone unless just so many rows are touched; whether they were.
 
-        What is to be done `first` may touch any number more.
-
-        SQLAlchemy would be a third of the work, and each function on the way is one more that is cold.
+        What is done `first` may touch any number of rows. SQLAlchemy would be a third of the work, and each function on
+        the way is one more that is cold.
         """
         try:
             if self._connection is None or self._find_file() != self._file:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from commandline import opened
+from commandline import entry_of, opened, updates_of
 from ydocs import Editor
 
 from collab.errors import Damaged
 from collab.stores import schema
 from collab.stores.arrivals import LEAST, MAX_ARRIVED
-from collab.stores.base import Entry, Record, Store
+from collab.stores.base import Record, Store
 
 
 @pytest.fixture
@@ -44,33 +44,21 @@ def append(store: Store, *updates: bytes, name: str = "a") -> None:
     assert not store.append([Record(name, "e1", update, False) for update in updates])
 
 
-def updates_of(store: Store, name: str = "a") -> Sequence[bytes]:
-    loaded = store.load(name)
-    assert loaded is not None
-    return loaded.updates
-
-
-def entry_of(store: Store, name: str = "a") -> Entry:
-    entry = store.describe(name)
-    assert entry is not None
-    return entry
-
-
 def test_what_waits_is_read_as_what_has_settled_is(store: Store, path: Path) -> None:
     updates = [b"\0\0", *[bytes((0, 0, number)) for number in range(5)]]
     append(store, *updates[1:3])
     append(store, b"\0\0\0\0", name="b")
     append(store, *updates[3:])
     assert rows(path) == (2, 6)
-    assert updates_of(store) == updates and updates_of(store, "b") == [b"\0\0", b"\0\0\0\0"]
+    assert updates_of(store, "a") == updates and updates_of(store, "b") == [b"\0\0", b"\0\0\0\0"]
     listed = list(store.list())
     assert [(entry.records, entry.size) for entry in listed] == [(6, 17), (2, 6)]
-    assert [entry_of(store), entry_of(store, "b")] == listed
+    assert [entry_of(store, "a"), entry_of(store, "b")] == listed
     whole = store.read("a")
     assert whole is not None and (whole.entry, whole.updates) == (listed[0], updates)
     with store.snapshot() as then:
         append(store, b"\0\0\0\0\0")
-        assert updates_of(then) == updates and list(then.list()) == listed
+        assert updates_of(then, "a") == updates and list(then.list()) == listed
 
 
 def test_a_compaction_takes_what_waits_and_leaves_nothing_behind(store: Store, path: Path) -> None:
@@ -79,7 +67,7 @@ def test_a_compaction_takes_what_waits_and_leaves_nothing_behind(store: Store, p
     append(store, b"\0\0", name="b")
     assert store.compact("a", "e1")
     assert rows(path) == (3, 0)
-    [update] = updates_of(store)
+    [update] = updates_of(store, "a")
     reader = Editor()
     reader.doc.apply_update(update)
     assert str(reader) == "abc"
@@ -112,7 +100,7 @@ def test_what_is_too_much_does_not_wait(store: Store, path: Path, new: bool) -> 
     assert rows(path) == (4 + new, 0)
     append(store, updates[2])
     assert rows(path) == (4 + new, 1)
-    assert updates_of(store) == [b"\0\0", *updates]
+    assert updates_of(store, "a") == [b"\0\0", *updates]
     many = [Record(f"new {number}", "e1", b"\0\0", new) for number in range(MAX_ARRIVED // LEAST)]
     assert not store.append([record._replace(new=True) for record in many])
     assert rows(path) == (5 + new + len(many), 0)
@@ -125,7 +113,7 @@ def test_what_cannot_all_be_stored_settles_as_well_when_it_is_time(store: Store,
     records = [Record("a", "e1", updates[-1], False), Record("nowhere", "e1", b"\0\0", False)]
     assert store.append([*records, *[Record("new", "e1", b"\0\0", True)] * new]) == {"nowhere"}
     assert rows(path) == (2 + len(updates) + new, 0)
-    assert updates_of(store) == [b"\0\0", *updates]
+    assert updates_of(store, "a") == [b"\0\0", *updates]
 
 
 def test_who_reads_while_all_settle_sees_each_once(store: Store, path: Path) -> None:
@@ -136,7 +124,7 @@ def test_who_reads_while_all_settle_sees_each_once(store: Store, path: Path) -> 
         assert rows(path) == (2, 2), "nothing of it waits"
         append(store, bytes(MAX_ARRIVED))
         assert rows(path) == (5, 0)
-        assert updates_of(then) == [b"\0\0", b"\0\0\1", b"\0\0\2"]
+        assert updates_of(then, "a") == [b"\0\0", b"\0\0\1", b"\0\0\2"]
         assert then.read("a") == before
 
 
@@ -147,7 +135,7 @@ def test_what_waits_of_a_document_in_quarantine_settles_and_is_kept(store: Store
     assert rows(path) == (4, 0)
     assert store.append([Record("a", "e1", b"\0\0", False)]) == {"a"}
     assert store.release("a")
-    assert updates_of(store) == [b"\0\0", b"\0\0\1"]
+    assert updates_of(store, "a") == [b"\0\0", b"\0\0\1"]
 
 
 def test_a_document_that_somebody_took_away_by_hand_is_in_nobodys_way(store: Store, path: Path) -> None:
@@ -160,7 +148,7 @@ def test_a_document_that_somebody_took_away_by_hand_is_in_nobodys_way(store: Sto
     append(store, bytes(MAX_ARRIVED))
     assert rows(path) == (4, 0), "with what of it had settled"
     append(store, b"\0\0\3")
-    assert updates_of(store)[1:] == [b"\0\0\1", bytes(MAX_ARRIVED), b"\0\0\3"]
+    assert updates_of(store, "a")[1:] == [b"\0\0\1", bytes(MAX_ARRIVED), b"\0\0\3"]
 
 
 def test_what_settles_elsewhere_and_numbers_used_again_change_no_order(store: Store) -> None:
@@ -173,7 +161,7 @@ def test_what_settles_elsewhere_and_numbers_used_again_change_no_order(store: St
     with closing(store.another()) as other:
         append(other, updates[2])  # all settles, and numbers begin anew
         append(other, updates[3])
-    assert updates_of(store) == [b"\0\0", *updates]
+    assert updates_of(store, "a") == [b"\0\0", *updates]
 
 
 def test_what_waits_settles_as_well_where_each_append_makes_documents(store: Store, path: Path) -> None:
@@ -194,7 +182,7 @@ def test_what_a_process_has_left_settles_when_the_next_begins_to_write(store: St
             assert rows(path) == (4 + 2 * number, 0)
             append(other, b"\0\0\2")
         assert rows(path)[1] == 1
-    assert updates_of(store) == [
+    assert updates_of(store, "a") == [
         b"\0\0",
         b"\0\0\1",
         *[part for n in range(3) for part in (bytes((0, 0, n)), b"\0\0\2")],
@@ -206,13 +194,13 @@ def test_two_that_write_to_a_document_in_turns_keep_its_order(store: Store) -> N
     with closing(store.another()) as other:
         for number, update in enumerate(updates[1:]):
             append((store, other)[number % 3 == 0], update)
-        assert updates_of(store) == updates_of(other) == updates
+        assert updates_of(store, "a") == updates_of(other, "a") == updates
 
 
 def test_what_is_stored_of_none_is_not_stored_of_any_and_nothing_settles_twice(store: Store, path: Path) -> None:
     append(store, b"\0\0\1")
     assert store.append([Record("a", "e1", b"\0\0\2", False), Record("c", "e1", b"\0\0", False)]) == {"c"}
-    assert updates_of(store) == [b"\0\0", b"\0\0\1", b"\0\0\2"]
+    assert updates_of(store, "a") == [b"\0\0", b"\0\0\1", b"\0\0\2"]
     assert rows(path) == (2, 2)
 
 
@@ -225,7 +213,7 @@ def test_of_a_deleted_or_replaced_document_nothing_waits(store: Store, path: Pat
     assert rows(path) == (1, 1)
     store.write(whole._replace(updates=[b"\0\0\3"]), replace=True)
     assert rows(path) == (1, 0)
-    assert updates_of(store) == [b"\0\0\3"]
+    assert updates_of(store, "a") == [b"\0\0\3"]
 
 
 def test_what_is_damaged_while_it_waits_is_told_from_what_was_stored(store: Store, path: Path) -> None:
@@ -249,9 +237,9 @@ def test_a_file_of_version_2_is_taken_over(path: Path) -> None:
         connection.execute("UPDATE collab_meta SET value = '2'")
         connection.commit()
     with opened(f"sqlite:///{path}") as store:
-        assert updates_of(store) == updates
+        assert updates_of(store, "a") == updates
         append(store, b"\0\0\7")
         append(store, b"\0\0\7")
         assert rows(path) == (4, 1)
-        assert updates_of(store) == [*updates, b"\0\0\7", b"\0\0\7"]
+        assert updates_of(store, "a") == [*updates, b"\0\0\7", b"\0\0\7"]
     assert schema.VERSION == 3

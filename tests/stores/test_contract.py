@@ -19,7 +19,7 @@ from typing import Any
 
 import pycrdt
 import pytest
-from commandline import opened
+from commandline import entry_of, opened, updates_of
 from histories import History
 from postgres import PostgreSQL
 from sqlalchemy import event
@@ -75,19 +75,6 @@ def letters(text: str) -> list[bytes]:
     """A text as it is typed: an update for each letter."""
     editor = Editor()
     return [editor.type(letter) for letter in text]
-
-
-def updates_of(store: Store, document_id: str = "doc") -> Sequence[bytes]:
-    """What is loaded of a document that there is."""
-    loaded = store.load(document_id)
-    assert loaded is not None
-    return loaded.updates
-
-
-def entry_of(store: Store, document_id: str = "doc") -> Entry:
-    entry = store.describe(document_id)
-    assert entry is not None
-    return entry
 
 
 def whole_of(store: Store, document_id: str = "doc") -> Whole:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pycrdt
 import pytest
-from commandline import opened
+from commandline import opened, updates_of
 from postgres import PostgreSQL
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
@@ -120,12 +120,6 @@ def content(updates: Sequence[bytes | None]) -> tuple[dict[str, Any], dict[int, 
     return to_json(doc.get_update()), clocks(doc.get_state())
 
 
-def loaded(store: Store, document_id: str) -> Sequence[bytes]:
-    found = store.load(document_id)
-    assert found is not None
-    return found.updates
-
-
 def state(store: Store, document_id: str) -> list[object]:
     """All that there is of a document and of one beside it, without names and what is drawn or measured."""
     names = (document_id, f"{document_id} beside")
@@ -147,10 +141,10 @@ def go_on(store: Store, document_id: str) -> None:
     if entry.quarantine is not None:
         store.release(document_id)
     more = Editor().type("more")
-    before = loaded(store, document_id)
+    before = updates_of(store, document_id)
     assert not store.append([Record(document_id, entry.epoch, more, False)])
     assert store.compact(document_id, entry.epoch)
-    assert content(loaded(store, document_id)) == content([*before, more])
+    assert content(updates_of(store, document_id)) == content([*before, more])
 
 
 def records(document_id: str) -> list[Record]:
@@ -238,17 +232,17 @@ def test_a_compaction_that_is_killed_leaves_the_document_as_it_was(url: str, vic
         for at in itertools.count():
             name = f"document {at}"
             put(store, name)
-            before = content(loaded(store, name))
+            before = content(updates_of(store, name))
             store.close()
             code = victims.run(url, at, ("compact", [name, "e1"], {}))
             entry = store.describe(name)
             assert entry is not None
             outcomes.append(entry.records)
-            assert content(loaded(store, name)) == before
+            assert content(updates_of(store, name)) == before
             assert not store.append([Record(name, "e1", update, False) for update in (UPDATES[3], UPDATES[6])])
             assert store.compact(name, "e1")
-            assert content(loaded(store, name)) == content(UPDATES[:7])
-            assert len(loaded(store, name)) == 1
+            assert content(updates_of(store, name)) == content(UPDATES[:7])
+            assert len(updates_of(store, name)) == 1
             if not code:
                 break
             assert code == KILLED
@@ -269,7 +263,7 @@ def test_compactions_that_are_killed_one_after_another_leave_the_document_as_it_
             store.close()
             code = victims.run(url, at, ("compact", ["doc", "e1"], {}))
             reader = Editor()
-            for update in loaded(store, "doc"):
+            for update in updates_of(store, "doc"):
                 reader.doc.apply_update(update)
             assert (str(reader), reader.clocks) == (str(editor), editor.clocks)
             if not code:
@@ -289,7 +283,7 @@ def test_what_had_been_appended_before_the_kill_is_there(url: str, victims: Vict
     returned = victims.kill(url, after, calls)
     assert after <= returned < len(calls)
     with opened(url) as store:
-        found = loaded(store, "doc")
+        found = updates_of(store, "doc")
         assert found == updates[: len(found)]
         assert len(found) in (2 * returned, 2 * returned + 2)
         assert not store.append([Record("doc", "e1", b"\0\0", False)])
@@ -328,7 +322,7 @@ def test_a_migration_that_is_killed_is_made_by_the_next(
         versions.append(int(version))
         assert {name.removeprefix("collab_") for name in tables() if "collab" in name} == made[versions[-1]]
         with opened(url) as store:
-            assert content(loaded(store, "doc")) == content([editor.doc.get_update()])
+            assert content(updates_of(store, "doc")) == content([editor.doc.get_update()])
             [kept] = store.versions("doc")
             assert store.read_version("doc", kept.id) == editor.doc.get_update()
             store.note_people([Notes("doc", "e1", [ALICE])], 2)
@@ -373,7 +367,7 @@ def test_what_had_been_appended_before_the_server_was_killed_is_there_when_it_is
                 store.load("other")
             own_postgres.start()
             assert returned
-            found = loaded(store, "doc")
+            found = updates_of(store, "doc")
             assert found[: len(returned)] == returned
             assert len(found) <= len(returned) + 1, "the last may have been stored without an answer"
             entry = store.describe("other")
